@@ -1,0 +1,163 @@
+"""Kernels: plain Python functions on arrays that become machine code once there is work enough.
+
+`@kernel` marks a function that keeps to what Numba compiles: scalars, NumPy arrays, structured arrays, other kernels.
+Until a kernel has seen `COMPILE_AFTER` elements its body runs as ordinary Python, which is the same arithmetic on NumPy
+scalars (int64 wraps, float division follows IEEE); a hundred points never pay for importing Numba, let alone for a
+compilation. Machine code is cached on disk, keyed by the byte code of the kernel and of all kernels that it calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as loading Numba and the cached code
+
+
+def cache_folder() -> Path:
+    """Where machine code and generated modules are kept: `$TICKC_CACHE`, or the user's cache folder."""
+    if explicit := os.environ.get("TICKC_CACHE"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickc"
+
+
+class Kernel(Generic[P, R]):
+    """A function that is interpreted at first and compiled once it has seen enough work."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.function = function
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+        self._work = 0
+        self._machine: Callable[P, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._machine is not None:
+            return self._machine(*args, **kwargs)
+        size = max((a.size for a in args if isinstance(a, np.ndarray)), default=-1)
+        if size < 0:  # called by another kernel that is being interpreted
+            return self.function(*args, **kwargs)
+        self._work += size
+        if self._work >= COMPILE_AFTER and os.environ.get("TICKC_INTERPRET") != "1":
+            return self.machine()(*args, **kwargs)
+        with np.errstate(all="ignore"):
+            return self.function(*args, **kwargs)
+
+    def machine(self) -> Callable[P, R]:
+        """The compiled form (a Numba dispatcher), with the kernels that it calls compiled too."""
+        if self._machine is None:
+            import numba
+
+            with_machine = dict(self.function.__globals__)
+            with_machine.update({name: k.machine() for name, k in self._callees().items()})
+            function = types.FunctionType(
+                self.function.__code__,
+                with_machine,
+                self.function.__name__,
+                self.function.__defaults__,
+                self.function.__closure__,
+            )
+            function.__qualname__ = self.function.__qualname__
+            function.__module__ = self.function.__module__
+            dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+            _enable_cache(dispatcher, function, self.fingerprint())
+            self._machine = dispatcher
+        return self._machine
+
+    def fingerprint(self) -> str:
+        """Hash of the byte code of this kernel and of all kernels it calls, with the constants they read."""
+        digest = hashlib.sha256()
+        seen: set[int] = set()
+
+        def add(k: Kernel[Any, Any]) -> None:
+            if id(k) in seen:
+                return
+            seen.add(id(k))
+            _hash_code(digest, k.function.__code__)
+            for name in sorted(_names(k.function.__code__)):
+                value = k.function.__globals__.get(name)
+                if isinstance(value, (int, float, str, tuple, np.ndarray)):
+                    digest.update(f"{name}={value!r}".encode())
+                    if isinstance(value, np.ndarray):
+                        digest.update(value.tobytes())
+            for _, callee in sorted(k._callees().items()):
+                add(callee)
+
+        add(self)
+        return digest.hexdigest()
+
+    def _callees(self) -> dict[str, Kernel[Any, Any]]:
+        found = self.function.__globals__
+        names = _names(self.function.__code__)
+        return {n: found[n] for n in names if isinstance(found.get(n), Kernel) and found[n] is not self}
+
+
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Mark `function` as a kernel; see the module's docstring."""
+    return Kernel(function)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _hash_code(digest: hashlib._Hash, code: types.CodeType) -> None:
+    digest.update(code.co_code)
+    digest.update(repr((code.co_names, code.co_varnames)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            _hash_code(digest, constant)
+        else:
+            digest.update(repr(constant).encode())
+
+
+def _enable_cache(dispatcher: Any, function: Callable[..., Any], fingerprint: str) -> None:
+    """Cache `dispatcher` under tickc's folder rather than beside the source, which may not be writable."""
+    from numba.core import caching
+
+    folder = cache_folder() / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # no place to keep it: compiled anew in each process
+    if not os.access(folder, os.W_OK):
+        return
+
+    class Locator(caching._CacheLocator):
+        def ensure_cache_path(self) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+        def get_cache_path(self) -> str:
+            return str(folder)
+
+        def get_source_stamp(self) -> str:
+            return fingerprint
+
+        def get_disambiguator(self) -> str:
+            return fingerprint[:16]
+
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: Any) -> Locator:
+            return cls()
+
+    class Impl(caching.CompileResultCacheImpl):
+        _locator_classes = [Locator]
+
+    class Cache(caching.FunctionCache):
+        _impl_class = Impl
+
+    dispatcher._cache = Cache(function)
