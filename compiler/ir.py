@@ -1,0 +1,145 @@
+"""The logical plan: operators as the passes see them.
+
+An `Op` names a class of tickc.runtime and holds its configuration: each dataclass field of a subclass is the keyword of
+the same name in the constructor of the runtime class `Op.operator`. What a pass needs to know of an operator it asks
+the operator (`needs`, `stateful`, `rowwise`), so a new one is optimised without editing passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+from tickc.compiler.diagnostics import Span
+from tickc.runtime.expr import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The columns that something reads: names of tags and of fields; None stands for all of them.
+
+    A reference in a lambda may be either, so it is in both sets.
+    """
+
+    tags: frozenset[str] | None = frozenset()
+    fields: frozenset[str] | None = frozenset()
+
+    def __or__(self, other: Wanted) -> Wanted:
+        return Wanted(_union(self.tags, other.tags), _union(self.fields, other.fields))
+
+    @staticmethod
+    def names(*names: str) -> Wanted:
+        """Names that may be tags or fields."""
+        return Wanted(frozenset(names), frozenset(names))
+
+    @staticmethod
+    def of(*exprs: Expr | None) -> Wanted:
+        """What lambdas read."""
+        return Wanted.names(*(n for e in exprs if e is not None for n in e.references() if n != "time"))
+
+    def without_fields(self, *names: str) -> Wanted:
+        return Wanted(self.tags, None if self.fields is None else self.fields - set(names))
+
+    def without_tags(self, *names: str) -> Wanted:
+        return Wanted(None if self.tags is None else self.tags - set(names), self.fields)
+
+
+ALL = Wanted(None, None)
+NOTHING = Wanted()
+
+
+def _union(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
+    return None if a is None or b is None else a | b
+
+
+def setting(default: Any = None) -> Any:
+    """A configuration field with a default that is left out of generated code when it has it."""
+    return field(default=default)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Op:
+    """One operator of the plan. name: Kapacitor's node name (`window2`), joined with `_` when operators were fused."""
+
+    operator: ClassVar[str]  # the class in tickc.runtime
+    stateful: ClassVar[bool] = False  # whether what comes out depends on earlier points
+    rowwise: ClassVar[bool] = False  # whether each row is treated by itself and keeps its place (or is dropped)
+
+    name: str
+    inputs: tuple[Op, ...] = ()
+    span: Span | None = None
+
+    def needs(self, wanted: Wanted) -> Wanted:
+        """The input columns that are read where `wanted` of the output is; all, where an operator does not say."""
+        return ALL
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's keywords, without those that have their default; `name` first."""
+        out: dict[str, Any] = {"name": self.name}
+        for f in fields(self):
+            if f.name in ("name", "inputs", "span"):
+                continue
+            value = getattr(self, f.name)
+            if not (value is f.default or (not isinstance(value, Expr) and repr(value) == repr(f.default))):
+                out[f.name] = value
+        return out
+
+    def with_inputs(self, *inputs: Op) -> Op:
+        """The same operator on other inputs; itself where they are the same."""
+        if len(inputs) == len(self.inputs) and all(a is b for a, b in zip(inputs, self.inputs)):
+            return self
+        return replace(self, inputs=inputs)
+
+    def describe(self) -> str:
+        """One line for plans: class and settings."""
+        shown = ", ".join(f"{k}={v!r}" for k, v in self.settings().items() if k != "name")
+        return f"{self.name}: {self.operator}({shown})"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All operators, parents before children, in the order in which they run."""
+
+    ops: tuple[Op, ...]
+
+    def children(self, op: Op) -> list[Op]:
+        """The operators that read `op`."""
+        return [o for o in self.ops if any(i is op for i in o.inputs)]
+
+    def rewrite(self, change: Callable[[Op], Op | None]) -> Plan:
+        """Apply `change` to each operator, inputs first; None removes the operator and gives its input to its readers.
+
+        Returns the same plan where nothing changes. Untouched parts keep their identity.
+        """
+        new: dict[int, Op] = {}
+        kept: list[Op] = []
+        for op in self.ops:
+            current = op.with_inputs(*(new[id(i)] for i in op.inputs))
+            changed = change(current)
+            new[id(op)] = current.inputs[0] if changed is None else changed
+            if changed is not None:
+                kept.append(changed)
+        if len(kept) == len(self.ops) and all(a is b for a, b in zip(kept, self.ops)):
+            return self
+        return Plan(tuple(kept))
+
+    def verify(self) -> None:
+        """Raise AssertionError where the plan is malformed: inputs come before, names are distinct."""
+        seen: set[int] = set()
+        names: set[str] = set()
+        for op in self.ops:
+            assert all(id(i) in seen for i in op.inputs), f"{op.name} comes before one of its inputs"
+            assert op.name not in names, f"two operators are named {op.name}"
+            seen.add(id(op))
+            names.add(op.name)
+
+    def show(self) -> str:
+        """The plan as text, an operator a line, with the names of its inputs."""
+        return "\n".join(
+            f"{op.describe()}" + (f"  <- {', '.join(i.name for i in op.inputs)}" if op.inputs else "")
+            for op in self.ops
+        )
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self.ops)

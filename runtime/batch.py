@@ -1,0 +1,535 @@
+"""Data in flight: columns, rows, groups, and the two forms in which an edge carries them.
+
+A stream edge carries `Points`, a batch edge `Segments`. Both stand on `Rows`, a table of columns in arrival order.
+Everything here is immutable except `Vocabulary` and `Groups`, which only grow, so a code once given stays valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from tickc.runtime.kernel import kernel
+from tickc.runtime.kinds import Kind
+
+Array = np.ndarray
+MISSING = int(Kind.MISSING)
+STRING = Kind.STRING
+DTYPES = {Kind.FLOAT: np.float64, Kind.INT: np.int64, Kind.BOOL: np.bool_, Kind.DURATION: np.int64}
+
+
+class Vocabulary:
+    """Distinct strings with dense codes; grows only."""
+
+    __slots__ = ("codes", "strings")
+
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self.strings: list[str] = list(strings)
+        self.codes: dict[str, int] = {s: i for i, s in enumerate(self.strings)}
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def code(self, text: str) -> int:
+        """The code of `text`, which is added where it is new."""
+        known = self.codes.get(text)
+        if known is None:
+            known = self.codes[text] = len(self.strings)
+            self.strings.append(text)
+        return known
+
+    def encode(self, texts: Iterable[str]) -> Array:
+        """i4 codes of `texts`, added where new."""
+        return np.fromiter((self.code(t) for t in texts), np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of strings: i4[n] codes into a vocabulary, -1 for an absent one."""
+
+    codes: Array
+    vocabulary: Vocabulary
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @staticmethod
+    def constant(text: str, n: int) -> Text:
+        """`n` times `text`, without storage for the rows."""
+        return Text(np.broadcast_to(np.int32(0), (n,)), Vocabulary([text]))
+
+    @staticmethod
+    def of(texts: Iterable[str | None]) -> Text:
+        """Encode strings one by one; None is absent."""
+        vocabulary = Vocabulary()
+        codes = [-1 if t is None else vocabulary.code(t) for t in texts]
+        return Text(np.array(codes, np.int32), vocabulary)
+
+    def take(self, rows: Array | slice) -> Text:
+        return Text(self.codes[rows], self.vocabulary)
+
+    def at(self, row: int) -> str | None:
+        code = self.codes[row]
+        return None if code < 0 else self.vocabulary.strings[code]
+
+    def tolist(self) -> list[str | None]:
+        strings = self.vocabulary.strings
+        return [None if c < 0 else strings[c] for c in self.codes.tolist()]
+
+    def used(self) -> Array:
+        """The codes that occur (without -1), ascending."""
+        present = np.zeros(len(self.vocabulary) + 1, np.bool_)
+        present[self.codes] = True
+        return np.flatnonzero(present[:-1])
+
+    def recode(self, vocabulary: Vocabulary) -> Text:
+        """The same strings with codes of `vocabulary`, which learns the new ones."""
+        if vocabulary is self.vocabulary:
+            return self
+        table = np.full(len(self.vocabulary) + 1, -1, np.int32)
+        strings = self.vocabulary.strings
+        for code in self.used().tolist():
+            table[code] = vocabulary.code(strings[code])
+        return Text(table[self.codes], vocabulary)
+
+    @staticmethod
+    def concat(parts: Sequence[Text]) -> Text:
+        first = parts[0]
+        if any(p.vocabulary is not first.vocabulary for p in parts):
+            shared = Vocabulary()
+            parts = [p.recode(shared) for p in parts]
+        return Text(np.concatenate([p.codes for p in parts]), parts[0].vocabulary)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of one field.
+
+    kinds: the one kind of all n rows, or u1[n], MISSING where a row lacks the field.
+    data: for each kind that occurs, an array over all n rows (f8, i8, bool; durations i8 ns; strings a `Text`); what
+    stands at rows of another kind is undefined. Kind.NIL has no data.
+    """
+
+    kinds: Kind | Array
+    data: Mapping[Kind, Any]
+    n: int
+
+    @staticmethod
+    def of(kind: Kind, values: Any) -> Column:
+        """A column of one kind, present in every row."""
+        return Column(kind, {kind: values}, len(values))
+
+    @staticmethod
+    def masked(kind: Kind, values: Any, present: Array) -> Column:
+        """A column of one kind, present where the bool[n] mask says so."""
+        if present.all():
+            return Column.of(kind, values)
+        return Column(np.where(present, np.uint8(kind), np.uint8(MISSING)), {kind: values}, len(present))
+
+    @staticmethod
+    def absent(n: int) -> Column:
+        return Column(Kind.MISSING, {}, n)
+
+    @staticmethod
+    def of_values(values: Sequence[Any]) -> Column:
+        """From Python values (float, int, str, bool or None for absent); for small inputs."""
+        kinds = np.array([_kind_of(v) for v in values], np.uint8)
+        data: dict[Kind, Any] = {}
+        for kind in map(Kind, np.unique(kinds)):
+            if kind is STRING:
+                data[kind] = Text.of(v if isinstance(v, str) else None for v in values)
+            elif kind in DTYPES:
+                data[kind] = np.array([v if k == kind else 0 for v, k in zip(values, kinds)], DTYPES[kind])
+        return Column(kinds, data, len(values)).normal()
+
+    def __len__(self) -> int:
+        return self.n
+
+    def normal(self) -> Column:
+        """The same column with a scalar `kinds` where all rows are of one kind, and without unused data."""
+        if isinstance(self.kinds, Kind) or self.n == 0:
+            return self
+        first = self.kinds[0]
+        if (self.kinds == first).all():
+            kind = Kind(int(first))
+            return Column(kind, {k: v for k, v in self.data.items() if k is kind}, self.n)
+        return self
+
+    def is_kind(self, kind: Kind) -> Array:
+        """bool[n]: where the row's value is of `kind`."""
+        if isinstance(self.kinds, Kind):
+            return np.full(self.n, self.kinds is kind)
+        return self.kinds == kind
+
+    def kinds_array(self) -> Array:
+        """u1[n]: the kind of each row."""
+        if isinstance(self.kinds, Kind):
+            return np.full(self.n, self.kinds, np.uint8)
+        return self.kinds
+
+    def present(self) -> Array:
+        """bool[n]: where the row has the field (a nil counts)."""
+        if isinstance(self.kinds, Kind):
+            return np.full(self.n, self.kinds is not Kind.MISSING)
+        return self.kinds != MISSING
+
+    def only(self, kind: Kind) -> Any | None:
+        """The data where every row has the field with `kind`, else None."""
+        return self.data[kind] if self.kinds is kind else None
+
+    def take(self, rows: Array | slice) -> Column:
+        if isinstance(self.kinds, Kind):
+            n = len(range(*rows.indices(self.n))) if isinstance(rows, slice) else _taken(rows)
+            kinds: Kind | Array = self.kinds
+        else:
+            kinds = self.kinds[rows]
+            n = len(kinds)
+        data = {k: v.take(rows) if isinstance(v, Text) else v[rows] for k, v in self.data.items()}
+        return Column(kinds, data, n)
+
+    def at(self, row: int) -> Any:
+        """The Python value of one row; None where absent or nil."""
+        kind = self.kinds if isinstance(self.kinds, Kind) else Kind(int(self.kinds[row]))
+        values = self.data.get(kind)
+        if values is None:
+            return None
+        if isinstance(values, Text):
+            return values.at(row)
+        return values[row].item()
+
+    @staticmethod
+    def concat(parts: Sequence[Column]) -> Column:
+        if len(parts) == 1:
+            return parts[0]
+        n = sum(p.n for p in parts)
+        first = parts[0].kinds
+        if isinstance(first, Kind) and all(p.kinds is first for p in parts):
+            kinds: Kind | Array = first
+        else:
+            kinds = np.concatenate([p.kinds_array() for p in parts])
+        data = {kind: _concat_kind(kind, parts) for kind in sorted({k for p in parts for k in p.data})}
+        return Column(kinds, data, n).normal()
+
+
+def select(choices: Sequence[tuple[Array, Column]], n: int) -> Column:
+    """Scatter columns into one of n rows: each choice is (rows i8[m], Column of m); other rows lack the field."""
+    kinds = np.full(n, MISSING, np.uint8)
+    data: dict[Kind, Any] = {}
+    vocabulary = Vocabulary()
+    for rows, column in choices:
+        kinds[rows] = column.kinds_array()
+        for kind, values in column.data.items():
+            if kind is STRING:
+                target = data.setdefault(kind, Text(np.full(n, -1, np.int32), vocabulary))
+                target.codes[rows] = values.recode(vocabulary).codes
+            else:
+                target = data.setdefault(kind, np.zeros(n, DTYPES[kind]))
+                target[rows] = values
+    return Column(kinds, data, n).normal()
+
+
+def _taken(rows: Array) -> int:
+    return int(np.count_nonzero(rows)) if rows.dtype == np.bool_ else len(rows)
+
+
+def _kind_of(value: Any) -> Kind:
+    match value:
+        case None:
+            return Kind.MISSING
+        case bool():
+            return Kind.BOOL
+        case int():
+            return Kind.INT
+        case float():
+            return Kind.FLOAT
+        case str():
+            return Kind.STRING
+    raise TypeError(f"not a field value: {value!r}")
+
+
+def _concat_kind(kind: Kind, parts: Sequence[Column]) -> Any:
+    if kind is STRING:
+        return Text.concat([p.data[kind] if kind in p.data else Text(np.full(p.n, -1, np.int32), Vocabulary())
+                            for p in parts])  # fmt: skip
+    return np.concatenate([p.data[kind] if kind in p.data else np.zeros(p.n, DTYPES[kind]) for p in parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table of n points in arrival order.
+
+    time: i8[n] ns since 1970; name, database, policy: measurement, database and retention policy of each point; tags:
+    a column without any value may be there, it means the same as no column.
+    """
+
+    time: Array
+    name: Text
+    database: Text
+    policy: Text
+    tags: Mapping[str, Text]
+    fields: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take(self, rows: Array | slice) -> Rows:
+        """The rows of an index array, a bool mask or a slice."""
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
+        return Rows(
+            self.time[rows],
+            self.name.take(rows),
+            self.database.take(rows),
+            self.policy.take(rows),
+            {k: v.take(rows) for k, v in self.tags.items()},
+            {k: v.take(rows) for k, v in self.fields.items()},
+        )
+
+    def with_(self, **changes: Any) -> Rows:
+        return replace(self, **changes)
+
+    def field(self, name: str) -> Column:
+        """The field `name`, absent in every row where there is no such column."""
+        column = self.fields.get(name)
+        return Column.absent(len(self)) if column is None else column
+
+    @staticmethod
+    def concat(parts: Sequence[Rows]) -> Rows:
+        """All rows of `parts`, in order; a column that a part lacks is absent in its rows."""
+        parts = [p for p in parts if len(p)] or list(parts[:1])
+        if len(parts) == 1:
+            return parts[0]
+        tags = {name: None for p in parts for name in p.tags}
+        fields = {name: None for p in parts for name in p.fields}
+        return Rows(
+            np.concatenate([p.time for p in parts]),
+            Text.concat([p.name for p in parts]),
+            Text.concat([p.database for p in parts]),
+            Text.concat([p.policy for p in parts]),
+            {name: Text.concat([_tag(p, name, parts) for p in parts]) for name in tags},
+            {name: Column.concat([p.field(name) for p in parts]) for name in fields},
+        )
+
+
+def _tag(rows: Rows, name: str, all_parts: Sequence[Rows]) -> Text:
+    found = rows.tags.get(name)
+    if found is not None:
+        return found
+    vocabulary = next(p.tags[name].vocabulary for p in all_parts if name in p.tags)
+    return Text(np.full(len(rows), -1, np.int32), vocabulary)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is known of one group: its dimensions, their values, and the name of the message that made it."""
+
+    id: str
+    by_name: bool
+    dims: tuple[str, ...]
+    tags: Mapping[str, str]
+    name: str
+
+
+NO_DIMENSIONS: tuple[str, ...] = ()
+
+
+class Groups:
+    """The groups that have appeared on an edge, by dense code in order of first appearance; grows only."""
+
+    __slots__ = ("codes", "members")
+
+    def __init__(self, members: Iterable[Group] = ()) -> None:
+        self.members: list[Group] = list(members)
+        self.codes: dict[str, int] = {g.id: i for i, g in enumerate(self.members)}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, code: int) -> Group:
+        return self.members[code]
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self.members)
+
+    def code(self, name: str, by_name: bool, tags: Mapping[str, str]) -> int:
+        """The code of the group of a point of measurement `name` whose dimensions have the values `tags`, in order."""
+        gid = group_id(name, by_name, tags)
+        known = self.codes.get(gid)
+        if known is None:
+            known = self.codes[gid] = len(self.members)
+            self.members.append(Group(gid, by_name, tuple(tags), dict(tags), name))
+        return known
+
+
+def group_id(name: str, by_name: bool, tags: Mapping[str, str]) -> str:
+    """Kapacitor's text of a group id (models.ToGroupID): `name`, newline, `t1=v1,t2=v2`."""
+    values = ",".join(f"{k}={v}" for k, v in tags.items())
+    if not by_name:
+        return values
+    return f"{name}\n{values}" if values else name
+
+
+@dataclass(frozen=True)
+class Points:
+    """A record batch on a stream edge.
+
+    rows: the points in arrival order; group: i4[n] codes into `groups`; seq: i8[n], ascending, the number of the input
+    row that caused each point to come out (it orders the rows of branches that meet again).
+    """
+
+    rows: Rows
+    group: Array
+    groups: Groups
+    seq: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Array | slice) -> Points:
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
+        return Points(self.rows.take(rows), self.group[rows], self.groups, self.seq[rows])
+
+    def with_rows(self, rows: Rows) -> Points:
+        return replace(self, rows=rows)
+
+    @staticmethod
+    def concat(parts: Sequence[Points]) -> Points:
+        """All points of batches of one edge."""
+        if len(parts) == 1:
+            return parts[0]
+        return Points(
+            Rows.concat([p.rows for p in parts]),
+            np.concatenate([p.group for p in parts]),
+            parts[0].groups,
+            np.concatenate([p.seq for p in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A record batch on a batch edge: m batches of Kapacitor, each a run of rows.
+
+    The points of batch j are `rows` at `index[start[j]:stop[j]]`, or at `start[j]…stop[j]-1` where index is None; runs
+    may overlap (windows share rows). tmax: i8[m] ns, the batch's time; group: i4[m] codes; name: the batches' names;
+    seq: i8[m] as in `Points`. The batch's tags are those of its group.
+    """
+
+    rows: Rows
+    start: Array
+    stop: Array
+    tmax: Array
+    group: Array
+    groups: Groups
+    name: Text
+    seq: Array
+    index: Array | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @cached_property
+    def sizes(self) -> Array:
+        """i8[m]: points in each batch."""
+        return self.stop - self.start
+
+    def flat(self) -> Segments:
+        """The same batches with rows of their own: adjacent, without index, in order."""
+        sizes = self.sizes
+        stop = np.cumsum(sizes)
+        start = stop - sizes
+        total = int(stop[-1]) if len(stop) else 0
+        if self.index is None and total == len(self.rows) and (self.start == start).all():
+            return self
+        rows = np.arange(total, dtype=np.int64) + np.repeat(self.start - start, sizes)
+        if self.index is not None:
+            rows = self.index[rows]
+        return replace(self, rows=self.rows.take(rows), start=start, stop=stop, index=None)
+
+    def owner(self) -> Array:
+        """i8[total]: for flat segments, the batch of each row."""
+        return np.repeat(np.arange(len(self)), self.sizes)
+
+    def keep(self, mask: Array) -> Segments:
+        """The batches with only the rows where bool[rows] is true; batches that lose all rows stay, empty."""
+        if self.index is None:
+            before = np.concatenate([[0], np.cumsum(mask)])
+            rows = self.rows.take(mask)
+            return replace(self, rows=rows, start=before[self.start], stop=before[self.stop])
+        chosen = mask[self.index]
+        before = np.concatenate([[0], np.cumsum(chosen)])
+        return replace(self, index=self.index[chosen], start=before[self.start], stop=before[self.stop])
+
+    def with_rows(self, rows: Rows) -> Segments:
+        return replace(self, rows=rows)
+
+    def take(self, batches: Array) -> Segments:
+        """Some of the batches (index array or mask), sharing the rows."""
+        return replace(
+            self,
+            start=self.start[batches],
+            stop=self.stop[batches],
+            tmax=self.tmax[batches],
+            group=self.group[batches],
+            name=self.name.take(batches),
+            seq=self.seq[batches],
+        )
+
+
+Batch = Points | Segments
+
+
+@kernel
+def pair_codes(left, right, keys, codes, known, out):  # type: ignore[no-untyped-def]
+    """Dense codes of the pairs (left[i], right[i]) in order of first appearance.
+
+    left, right: i4[n], at least -1 -> out: i8[n]. keys: i8[cap] (-1 free) and codes: i8[cap] are an open-addressing
+    table, cap a power of two of at least twice the pairs. known: pairs so far. Returns the new number of pairs.
+    """
+    mask = keys.size - 1
+    for i in range(left.size):
+        key = (np.int64(left[i]) + 1) * np.int64(4294967296) + np.int64(right[i]) + 1
+        slot = (key ^ (key >> 29)) & mask
+        while keys[slot] != -1 and keys[slot] != key:
+            slot = (slot + 1) & mask
+        if keys[slot] == -1:
+            keys[slot] = key
+            codes[slot] = known
+            known += 1
+        out[i] = codes[slot]
+    return known
+
+
+class Pairs:
+    """Numbers pairs of codes densely in order of first appearance; grows only."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.keys = np.full(1024, -1, np.int64)
+        self.codes = np.zeros(1024, np.int64)
+
+    def encode(self, left: Array, right: Array) -> Array:
+        """i4[n] codes of the pairs of two i4[n]."""
+        self._reserve(self.count + len(left))
+        out = np.empty(len(left), np.int64)
+        self.count = int(pair_codes(np.ascontiguousarray(left), np.ascontiguousarray(right),
+                                    self.keys, self.codes, self.count, out))  # fmt: skip
+        return out.astype(np.int32)
+
+    def _reserve(self, pairs: int) -> None:
+        if 2 * pairs <= len(self.keys):
+            return
+        known = self.keys[self.keys != -1]
+        values = self.codes[self.keys != -1]
+        size = 1 << (2 * pairs - 1).bit_length()
+        keys = np.full(size, -1, np.int64)
+        codes = np.zeros(size, np.int64)
+        slot = (known ^ (known >> 29)) & (size - 1)
+        for k, v, s in zip(known.tolist(), values.tolist(), slot.tolist()):
+            while keys[s] != -1:
+                s = (s + 1) & (size - 1)
+            keys[s], codes[s] = k, v
+        self.keys, self.codes = keys, codes

@@ -1,0 +1,1158 @@
+"""Lambda expressions: the tree, its types, and its value on many points at once.
+
+Kapacitor chooses types per point. Here the points of a batch are first parted by the kinds that the referenced names
+have (their *signature*); nearly always there is one. Within a signature every sub-expression has one static type, so
+type errors are decided once, and only the errors that depend on a value (a zero divisor, a text that is no number) are
+a mask. `AND` and `OR` evaluate their right side only for the rows that reach it, as Kapacitor does; that matters for
+errors and for functions with state.
+
+Generated modules build trees with `ref`, `call`, `lit` and Python's operators; `repr` of a tree is that Python text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from tickc.runtime import builtins
+from tickc.runtime.batch import DTYPES, Array, Column, Text, Vocabulary, select
+from tickc.runtime.builtins import Builtin, EvalError
+from tickc.runtime.kernel import Kernel, kernel
+from tickc.runtime.kinds import Kind
+
+FLOAT, INT, STRING, BOOL, DURATION = Kind.FLOAT, Kind.INT, Kind.STRING, Kind.BOOL, Kind.DURATION
+
+# --- the tree -------------------------------------------------------------------------------------------------------
+
+
+class Expr:
+    """A lambda expression. Python's operators build trees: `&` is AND, `|` OR, `~` the unary `!`."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Any) -> Expr:
+        return Binary("AND", self, lit(other))
+
+    def __or__(self, other: Any) -> Expr:
+        return Binary("OR", self, lit(other))
+
+    def __invert__(self) -> Expr:
+        return Unary("!", self)
+
+    def __neg__(self) -> Expr:
+        return Unary("-", self)
+
+    def __add__(self, other: Any) -> Expr:
+        return Binary("+", self, lit(other))
+
+    def __sub__(self, other: Any) -> Expr:
+        return Binary("-", self, lit(other))
+
+    def __mul__(self, other: Any) -> Expr:
+        return Binary("*", self, lit(other))
+
+    def __truediv__(self, other: Any) -> Expr:
+        return Binary("/", self, lit(other))
+
+    def __mod__(self, other: Any) -> Expr:
+        return Binary("%", self, lit(other))
+
+    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
+        return Binary("==", self, lit(other))
+
+    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
+        return Binary("!=", self, lit(other))
+
+    def __lt__(self, other: Any) -> Expr:
+        return Binary("<", self, lit(other))
+
+    def __le__(self, other: Any) -> Expr:
+        return Binary("<=", self, lit(other))
+
+    def __gt__(self, other: Any) -> Expr:
+        return Binary(">", self, lit(other))
+
+    def __ge__(self, other: Any) -> Expr:
+        return Binary(">=", self, lit(other))
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def same(self, other: Expr) -> bool:
+        """Whether both trees are equal (`==` builds a comparison)."""
+        return repr(self) == repr(other)
+
+    def matches(self, other: Any) -> Expr:
+        """`self =~ other`."""
+        return Binary("=~", self, lit(other))
+
+    def lacks(self, other: Any) -> Expr:
+        """`self !~ other`."""
+        return Binary("!~", self, lit(other))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return ()
+
+    def walk(self) -> Iterator[Expr]:
+        """This node and all below it, operands before operators."""
+        for child in self.children:
+            yield from child.walk()
+        yield self
+
+    def references(self) -> tuple[str, ...]:
+        """The names of the fields and tags that the expression reads, each once, in order."""
+        return tuple(dict.fromkeys(e.name for e in self.walk() if isinstance(e, Ref)))
+
+    def stateful(self) -> bool:
+        """Whether a value depends on the points evaluated before."""
+        return any(isinstance(e, Call) and e.name in STATEFUL for e in self.walk())
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Literal(Expr):
+    """A constant; durations are int ns with `kind` DURATION, a regex is its pattern with kind REGEX."""
+
+    kind: Kind
+    value: Any
+
+    def __repr__(self) -> str:
+        match self.kind:
+            case Kind.DURATION:
+                return f"duration({self.value!r})"
+            case Kind.REGEX:
+                return f"regex({self.value!r})"
+        return f"lit({self.value!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ref(Expr):
+    """`"name"`: the field or tag of the point, or its time."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"ref({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unary(Expr):
+    op: str
+    operand: Expr
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+    def __repr__(self) -> str:
+        return f"{'~' if self.op == '!' else '-'}{_inner(self.operand)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Binary(Expr):
+    op: str
+    left: Expr
+    right: Expr
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.left, self.right)
+
+    def __repr__(self) -> str:
+        right = _operand(self.right)
+        if self.op in ("=~", "!~"):
+            return f"{_inner(self.left)}.{'matches' if self.op == '=~' else 'lacks'}({right})"
+        sign = {"AND": "&", "OR": "|"}.get(self.op, self.op)
+        return f"{_inner(self.left)} {sign} {_inner(self.right) if isinstance(self.right, Binary) else right}"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Call(Expr):
+    """A function call."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.args
+
+    def __repr__(self) -> str:
+        return f"call({', '.join([repr(self.name), *map(_operand, self.args)])})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Nested(Expr):
+    """A lambda var spliced into another lambda: its functions have a state of their own, shared by all groups."""
+
+    body: Expr
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+    def __repr__(self) -> str:
+        return f"nested({self.body!r})"
+
+
+def _inner(e: Expr) -> str:
+    if isinstance(e, (Binary, Unary)) and not (isinstance(e, Binary) and e.op in ("=~", "!~")):
+        return f"({e!r})"
+    return repr(e)
+
+
+def _operand(e: Expr) -> str:
+    """Plain Python literals where an operator or call wraps them by itself."""
+    if isinstance(e, Literal) and e.kind in (FLOAT, INT, STRING, BOOL) and np.all(np.isfinite(e.value) if
+                                                                                 e.kind is FLOAT else True):  # fmt: skip
+        return repr(e.value)
+    return repr(e)
+
+
+def lit(value: Any) -> Expr:
+    """A constant of Python type bool, int, float or str (an expression is passed through)."""
+    match value:
+        case Expr():
+            return value
+        case bool():
+            return Literal(BOOL, value)
+        case int():
+            return Literal(INT, value)
+        case float():
+            return Literal(FLOAT, value)
+        case str():
+            return Literal(STRING, value)
+    raise TypeError(f"not a lambda value: {value!r}")
+
+
+def duration(ns: int) -> Expr:
+    """A constant duration in nanoseconds."""
+    return Literal(DURATION, ns)
+
+
+def regex(pattern: str) -> Expr:
+    """A constant regular expression (Go's syntax)."""
+    return Literal(Kind.REGEX, pattern)
+
+
+def ref(name: str) -> Expr:
+    """The field or tag `name` of the point; `ref("time")` is the point's time."""
+    return Ref(name)
+
+
+def call(name: str, *args: Any) -> Expr:
+    """The lambda function `name` of `args`."""
+    return Call(name, tuple(lit(a) for a in args))
+
+
+def nested(body: Expr) -> Expr:
+    """A lambda within a lambda, with function state of its own."""
+    return Nested(body)
+
+
+# --- types ----------------------------------------------------------------------------------------------------------
+
+MATH = ("+", "-", "*", "/", "%")
+COMPARE = ("==", "!=", "<", "<=", ">", ">=", "=~", "!~")
+LOGIC = ("AND", "OR")
+
+
+def _operators() -> dict[tuple[str, Kind, Kind], Kind]:
+    table: dict[tuple[str, Kind, Kind], Kind] = {}
+    for op in MATH:
+        table[op, INT, INT] = INT
+        if op != "%":
+            table[op, FLOAT, FLOAT] = FLOAT
+    for op in ("+", "-"):
+        table[op, DURATION, DURATION] = DURATION
+    table["+", STRING, STRING] = STRING
+    for number in (INT, FLOAT):
+        table["*", DURATION, number] = table["*", number, DURATION] = table["/", DURATION, number] = DURATION
+    table["/", DURATION, DURATION] = INT
+    for op in ("==", "!="):
+        table[op, BOOL, BOOL] = BOOL
+    for op in COMPARE[:6]:
+        table[op, STRING, STRING] = table[op, DURATION, DURATION] = BOOL
+        for a in (INT, FLOAT):
+            for b in (INT, FLOAT):
+                table[op, a, b] = BOOL
+    table["=~", STRING, Kind.REGEX] = table["!~", STRING, Kind.REGEX] = BOOL
+    table["AND", BOOL, BOOL] = table["OR", BOOL, BOOL] = BOOL
+    return table
+
+
+OPERATORS = _operators()
+_OPERAND_KINDS = {(kind, op) for op, left, right in OPERATORS for kind in (left, right)}
+
+STATEFUL = {"count", "sigma", "spread", "rand"}
+_STATEFUL_ARGS = {
+    "count": {(): INT},
+    "sigma": {(FLOAT,): FLOAT},
+    "spread": {(FLOAT,): FLOAT},
+    "rand": {(): INT, (INT,): INT},
+}
+_IF_KINDS = (FLOAT, INT, STRING, BOOL, Kind.REGEX, Kind.TIME, DURATION)
+_PRESENT_KINDS = (Kind.MISSING, BOOL, STRING, INT, FLOAT)
+SPECIAL = {"if", "isPresent", "now"}
+
+
+def function_names() -> list[str]:
+    """The names of all lambda functions, sorted."""
+    return sorted({*builtins.names(), *STATEFUL, *SPECIAL})
+
+
+def constant_kind(e: Expr) -> Kind | None:
+    """The kind that is known without any point (Kapacitor's getConstantNodeType), None where it is dynamic."""
+    match e:
+        case Literal(kind=kind):
+            return kind
+        case Nested(body=body):
+            return constant_kind(body)
+        case Unary(op=op, operand=operand):
+            inner = constant_kind(operand)
+            allowed = (BOOL,) if op == "!" else (INT, FLOAT, DURATION)
+            return inner if inner in allowed else None
+        case Binary(op=op):
+            if op not in MATH:
+                return BOOL
+            left, right = constant_kind(e.left), constant_kind(e.right)
+            return None if left is None or right is None else OPERATORS.get((op, left, right))
+    return None
+
+
+def is_dynamic(e: Expr) -> bool:
+    """Whether the kind has to be looked up per point."""
+    match e:
+        case Literal():
+            return False
+        case Nested(body=body):
+            return is_dynamic(body)
+        case Unary():
+            return constant_kind(e) is None and is_dynamic(e.operand)
+        case Binary():
+            return constant_kind(e) is None and (is_dynamic(e.left) or is_dynamic(e.right))
+    return True
+
+
+def check(e: Expr) -> None:
+    """Raise EvalError with Kapacitor's text where an operator on constants can have no meaning (a start error)."""
+    if isinstance(e, Binary):
+        for side, name in ((e.left, "left"), (e.right, "right")):
+            try:
+                check(side)
+            except EvalError as error:
+                raise EvalError(f"Failed to handle {name} node: {error}") from None
+        if not is_dynamic(e.left) and not is_dynamic(e.right):
+            left, right = constant_kind(e.left), constant_kind(e.right)
+            if left is None or right is None or (e.op, left, right) not in OPERATORS:
+                raise _mismatch(e.op, left, right)
+    elif isinstance(e, Call):
+        for i, arg in enumerate(e.args):
+            try:
+                check(arg)
+            except EvalError as error:
+                raise EvalError(f"Failed to handle {i + 1} argument: {error}") from None
+    else:
+        for child in e.children:
+            try:
+                check(child)
+            except EvalError as error:
+                raise EvalError(f"Failed to handle node: {error}") from None
+
+
+def _mismatch(op: str, left: Kind | None, right: Kind | None) -> EvalError:
+    """Kapacitor's determineError for two operand kinds."""
+    word = "math" if op in MATH else "comparison" if op in COMPARE else "logical"
+    if left is not None and (left, op) not in _OPERAND_KINDS:
+        return EvalError(f"invalid {word} operator {op} for type {left.label}")
+    names = [k.label if k is not None else "invalid type" for k in (left, right)]
+    return EvalError(
+        f"mismatched type to binary operator. got {names[0]} {op} {names[1]}. "
+        "see bool(), int(), float(), string(), duration()"
+    )
+
+
+def kind_of(e: Expr, kinds: Mapping[str, Kind]) -> Kind:
+    """The kind of `e` where its references have `kinds`; raises EvalError as Kapacitor's Type() does."""
+    match e:
+        case Literal(kind=kind):
+            return kind
+        case Ref(name=name):
+            kind = kinds[name]
+            if kind is Kind.NIL:
+                raise EvalError(f'referenced value "{name}" is nil.')
+            return kind
+        case Nested(body=body):
+            return constant_kind(body) or kind_of(body, kinds)
+        case Unary(operand=operand):
+            return constant_kind(e) or kind_of(operand, kinds)
+        case Binary(op=op, left=left, right=right):
+            known = constant_kind(e)
+            return known if known is not None else _binary_kind(op, left, right, kinds)
+        case Call(name=name, args=args):
+            return _call_kind(name, args, kinds)
+    raise AssertionError(e)
+
+
+def _binary_kind(op: str, left: Expr, right: Expr, kinds: Mapping[str, Kind]) -> Kind:
+    sides = [kind_of(left, kinds), kind_of(right, kinds)]
+    result = OPERATORS.get((op, sides[0], sides[1]))
+    if result is not None:
+        return result
+    for side, kind, word in ((left, sides[0], "left"), (right, sides[1], "right")):
+        if kind is Kind.MISSING and isinstance(side, Ref):
+            raise EvalError(f'{word} reference value "{side.name}" is missing value')
+    raise _mismatch(op, sides[0], sides[1])
+
+
+def _call_kind(name: str, args: Sequence[Expr], kinds: Mapping[str, Kind]) -> Kind:
+    if name not in STATEFUL and name not in SPECIAL and builtins.overloads(name) is None:
+        raise EvalError(f'undefined function: "{name}"')
+    given = []
+    for i, arg in enumerate(args):
+        try:
+            given.append(kind_of(arg, kinds))
+        except EvalError as error:
+            raise EvalError(f"Failed to handle {i + 1} argument: {error}") from None
+    result = _signature(name, tuple(given))
+    if result is None:
+        missing = [f'"{a.name}"' for a, k in zip(args, given) if k is Kind.MISSING and isinstance(a, Ref)]
+        if missing:
+            raise EvalError(f"Cannot call function '{name}' with missing argument(s): {', '.join(missing)}")
+        labels = ",".join(k.label for k in given)
+        raise EvalError(f'Cannot call function "{name}" with args ({labels})')
+    return result
+
+
+def _signature(name: str, given: tuple[Kind, ...]) -> Kind | None:
+    if name in _STATEFUL_ARGS:
+        return _STATEFUL_ARGS[name].get(given)
+    if name == "if":
+        ok = len(given) == 3 and given[0] is BOOL and given[1] is given[2] and given[1] in _IF_KINDS
+        return given[1] if ok else None
+    if name == "isPresent":
+        return BOOL if len(given) == 1 and given[0] in _PRESENT_KINDS else None
+    if name == "now":
+        return Kind.TIME if not given else None
+    overload = (builtins.overloads(name) or {}).get(given)
+    return overload.result if overload else None
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Value:
+    """The values of a sub-expression on n rows.
+
+    data: f8, i8 (int, duration, time ns), or bool array, a `Text`, or one scalar for all rows (a str for strings, a
+    compiled pattern for regexes, None for missing). error: bool[n] where the value could not be had, or None.
+    """
+
+    kind: Kind
+    data: Any
+    error: Array | None = None
+
+
+def either(a: Array | None, b: Array | None) -> Array | None:
+    """The union of two masks, None being empty."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a | b
+
+
+class Frame:
+    """What the references of an expression mean on n rows."""
+
+    def __init__(self, n: int, columns: Mapping[str, Column | Text], clock: Array, group: Array | None = None) -> None:
+        """columns: a Column (field or earlier eval result) or a Text (tag) for each name, absent where unknown; clock:
+        i8[n] ns; group: i4[n] codes that select function state (None: one state for all rows)."""
+        self.n = n
+        self.columns = columns
+        self.clock = clock
+        self.group = group
+
+    @staticmethod
+    def of(
+        names: Sequence[str],
+        fields: Mapping[str, Column],
+        tags: Mapping[str, Text],
+        clock: Array,
+        group: Array | None = None,
+        computed: Mapping[str, Column] | None = None,
+    ) -> Frame:
+        """Resolve `names` as Kapacitor's fillScope does: time, field, tag, value computed earlier in the same node."""
+        n = len(clock)
+        found: dict[str, Column | Text] = {}
+        for name in names:
+            if name == "time":
+                continue
+            resolved = _resolve(fields.get(name), tags.get(name), n)
+            earlier = computed.get(name) if computed else None
+            if earlier is not None:
+                resolved = earlier if resolved is None else _overlay(resolved, earlier)
+            if resolved is not None:
+                found[name] = resolved
+        return Frame(n, found, clock, group)
+
+    def column(self, name: str) -> Column:
+        """The values under `name` as a column (a tag is a string column)."""
+        found = self.columns.get(name)
+        if found is None:
+            return Column.absent(self.n)
+        if isinstance(found, Text):
+            return Column.masked(STRING, found, found.codes >= 0)
+        return found
+
+    def kind(self, name: str) -> Kind | Array:
+        if name == "time":
+            return Kind.TIME
+        found = self.columns.get(name)
+        if found is None:
+            return Kind.MISSING
+        if isinstance(found, Column):
+            return found.kinds
+        present = found.codes >= 0
+        if present.all():
+            return STRING
+        return np.where(present, np.uint8(STRING), np.uint8(Kind.MISSING))
+
+    def value(self, name: str, kind: Kind) -> Any:
+        if name == "time":
+            return self.clock
+        found = self.columns.get(name)
+        if found is None or kind in (Kind.MISSING, Kind.NIL):
+            return None
+        return found if isinstance(found, Text) else found.data[kind]
+
+    def take(self, rows: Array | slice) -> Frame:
+        columns = {k: v.take(rows) for k, v in self.columns.items()}
+        clock = self.clock[rows]
+        return Frame(len(clock), columns, clock, None if self.group is None else self.group[rows])
+
+
+def _resolve(own: Column | None, tag: Text | None, n: int) -> Column | Text | None:
+    """A field, else a tag; a row that has both is a clash."""
+    if own is None or tag is None:
+        return tag if own is None else own
+    has_tag = tag.codes >= 0
+    if not has_tag.any():
+        return own
+    has_field = own.present()
+    kinds = own.kinds_array().copy()
+    kinds[has_tag] = STRING
+    kinds[has_tag & has_field] = Kind.CLASH
+    data = dict(own.data)
+    data[STRING] = _merge_text(data.get(STRING), tag, has_tag & ~has_field)
+    return Column(kinds, data, n).normal()
+
+
+def _merge_text(base: Text | None, other: Text, where: Array) -> Text:
+    if base is None:
+        return other
+    vocabulary = Vocabulary()
+    return Text(np.where(where, other.recode(vocabulary).codes, base.recode(vocabulary).codes), vocabulary)
+
+
+def _overlay(point: Column | Text, earlier: Column) -> Column | Text:
+    """The point's own value, and `earlier` in the rows that have none."""
+    if isinstance(point, Text):
+        point = Column.masked(STRING, point, point.codes >= 0)
+    lacking = ~point.present()
+    if not lacking.any():
+        return point
+    rows = np.flatnonzero(lacking)
+    rest = np.flatnonzero(~lacking)
+    return select([(rest, point.take(rest)), (rows, earlier.take(rows))], point.n)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The result of a lambda on n rows: the values, and bool[n] where it could not be evaluated (or None)."""
+
+    column: Column
+    error: Array | None
+
+
+class Lambda:
+    """A lambda expression with the state of its functions.
+
+    per_group: state is kept by the frame's group codes, else there is one state for all rows. wants: the kind that the
+    place of use requires (BOOL for predicates); another kind is an error in the row. problems counts the error messages.
+    """
+
+    def __init__(self, expr: Expr, *, per_group: bool = True, wants: Kind | None = None) -> None:
+        self.expr = expr
+        self.names = expr.references()
+        self.per_group = per_group
+        self.wants = wants
+        self.problems: Counter[str] = Counter()
+        self.stateful = expr.stateful()
+        self._scopes = _function_scopes(expr)
+        self._row_by_row = any(_shares_state(scope) for scope in self._scopes)
+        self._state: dict[tuple[int, str], _FunctionState] = {}
+
+    # -- state
+
+    def snapshot(self) -> Any:
+        """A copy of the functions' state: plain arrays by scope and function name."""
+        return [[scope, name, *state.snapshot()] for (scope, name), state in self._state.items()]
+
+    def restore(self, saved: Any) -> None:
+        for scope, name, *arrays in saved:
+            self._state[scope, name] = _FunctionState(*(np.array(a) for a in arrays))
+
+    # -- evaluation
+
+    def __call__(self, frame: Frame) -> Outcome:
+        """Evaluate on all rows of `frame`, in order."""
+        with np.errstate(all="ignore"):
+            kinds = {name: frame.kind(name) for name in self.names}
+            mixed = [name for name, k in kinds.items() if not isinstance(k, Kind)]
+            if self._row_by_row and frame.n > 1:
+                return self._pieces(frame, [slice(i, i + 1) for i in range(frame.n)])
+            if mixed:
+                return self._pieces(frame, self._parts(frame, [cast(Array, kinds[n]) for n in mixed]))
+            return self._uniform(frame, cast("dict[str, Kind]", kinds))
+
+    def mask(self, frame: Frame) -> tuple[Array, Array | None]:
+        """For a predicate: bool[n] that is true where it holds, and the error mask."""
+        outcome = self(frame)
+        values = outcome.column.data.get(BOOL)
+        if values is None:
+            return np.zeros(frame.n, np.bool_), outcome.error
+        held = values if outcome.error is None else values & ~outcome.error
+        return held, outcome.error
+
+    def _parts(self, frame: Frame, kinds: list[Array]) -> list[Array | slice]:
+        """Rows of equal signature; for a lambda with state, runs of them in order."""
+        code = np.zeros(frame.n, np.int64)
+        for k in kinds:
+            code = code * 16 + k
+        if self.stateful:
+            cuts = np.flatnonzero(code[1:] != code[:-1]) + 1
+            edges = [0, *cuts.tolist(), frame.n]
+            return [slice(a, b) for a, b in zip(edges, edges[1:])]
+        return [np.flatnonzero(code == c) for c in np.unique(code)]
+
+    def _pieces(self, frame: Frame, parts: Sequence[Array | slice]) -> Outcome:
+        error = np.zeros(frame.n, np.bool_)
+        choices = []
+        for part in parts:
+            piece = frame.take(part)
+            kinds = {n: (k if isinstance(k := piece.kind(n), Kind) else Kind(int(k[0]))) for n in self.names}
+            outcome = self._uniform(piece, kinds)
+            rows = np.arange(part.start, part.stop) if isinstance(part, slice) else part
+            choices.append((rows, outcome.column))
+            if outcome.error is not None:
+                error[rows] = outcome.error
+        return Outcome(select(choices, frame.n), error if error.any() else None)
+
+    def _uniform(self, frame: Frame, kinds: Mapping[str, Kind]) -> Outcome:
+        n = frame.n
+        try:
+            for name, kind in kinds.items():
+                if kind is Kind.CLASH:
+                    raise EvalError(f'cannot have field and tags with same name "{name}"')
+            kind = kind_of(self.expr, kinds)
+            self._admit(kind)
+            value = _Evaluation(self, frame, kinds).eval(self.expr, None)
+        except EvalError as error:
+            self.problems[str(error)] += n
+            return Outcome(Column.absent(n), np.ones(n, np.bool_))
+        return Outcome(Column.of(value.kind, _spread_out(value.kind, value.data, n)), value.error)
+
+    def _admit(self, kind: Kind) -> None:
+        if self.wants is not None and kind is not self.wants:
+            raise EvalError(f"TypeGuard: expression returned unexpected type {kind.label}, expected {self.wants.label}")
+        if kind is Kind.MISSING:
+            raise EvalError(f'missing value: "{self.names[0] if self.names else ""}"')
+        if kind not in DTYPES and kind is not STRING:
+            raise EvalError(f"expression returned unexpected type {kind.label}")
+
+
+def _spread_out(kind: Kind, data: Any, n: int) -> Any:
+    """Scalars as columns."""
+    if kind is STRING:
+        return data if isinstance(data, Text) else Text.constant(data, n)
+    array = np.asarray(data, DTYPES[kind])
+    return np.full(n, array) if array.ndim == 0 else array
+
+
+def _function_scopes(expr: Expr) -> list[list[Call]]:
+    """The calls with state, by the state scope they belong to: the expression itself, then each nested lambda."""
+    scopes: list[list[Call]] = [[]]
+
+    def visit(e: Expr, scope: list[Call]) -> None:
+        if isinstance(e, Nested):
+            scope = []
+            scopes.append(scope)
+        for child in e.children:
+            visit(child, scope)
+        if isinstance(e, Call) and e.name in STATEFUL:
+            scope.append(e)
+
+    visit(expr, scopes[0])
+    return scopes
+
+
+def _shares_state(calls: Sequence[Call]) -> bool:
+    """Whether two calls of one scope use the same state, so that rows must be taken one by one."""
+    used = [c.name for c in calls]
+    return len(set(used)) < len(used)
+
+
+class _Evaluation:
+    """One evaluation over rows of one signature. `active` masks the rows that reach a sub-expression (None: all)."""
+
+    def __init__(self, owner: Lambda, frame: Frame, kinds: Mapping[str, Kind]) -> None:
+        self.owner = owner
+        self.frame = frame
+        self.kinds = kinds
+        self.scope = 0  # the state scope of the lambda being evaluated
+        self.nested = 0  # how many nested lambdas were met so far, in tree order
+        self.numbers = {id(e): i + 1 for i, e in enumerate(_nested_in_order(owner.expr))}
+
+    def eval(self, e: Expr, active: Array | None) -> Value:
+        match e:
+            case Literal(kind=Kind.REGEX, value=pattern):
+                from tickc.runtime.regex import compile_regex
+
+                return Value(Kind.REGEX, compile_regex(pattern))
+            case Literal(kind=kind, value=value):
+                return Value(kind, _scalar(kind, value))
+            case Ref(name=name):
+                return self._ref(name)
+            case Nested(body=body):
+                return self._nested(e, body, active)
+            case Unary():
+                return self._unary(e, active)
+            case Binary(op="AND" | "OR"):
+                return self._logic(e, active)
+            case Binary():
+                return self._binary(e, active)
+            case Call():
+                return self._call(e, active)
+        raise AssertionError(e)
+
+    def attempt(self, e: Expr, active: Array | None, kind: Kind) -> Value:
+        """Evaluate; an error that hits every row becomes a mask, as the caller may not need all rows."""
+        try:
+            return self.eval(e, active)
+        except EvalError as error:
+            self.owner.problems[str(error)] += self.frame.n if active is None else int(np.count_nonzero(active))
+            blank: Any = "" if kind is STRING else _scalar(kind, 0)
+            return Value(kind, blank, np.ones(self.frame.n, np.bool_))
+
+    def fail(self, where: Array, active: Array | None, message: str) -> Array | None:
+        """Note value errors; returns the mask or None where no row that matters fails."""
+        hit = where if active is None else where & active
+        count = int(np.count_nonzero(hit))
+        if not count:
+            return None
+        self.owner.problems[message] += count
+        return np.broadcast_to(hit, (self.frame.n,))
+
+    def _ref(self, name: str) -> Value:
+        kind = self.kinds[name]
+        if kind is Kind.NIL:
+            raise EvalError(f'referenced value "{name}" is nil.')
+        return Value(kind, self.frame.value(name, kind))
+
+    def _nested(self, e: Expr, body: Expr, active: Array | None) -> Value:
+        outer, self.scope = self.scope, self.numbers[id(e)]
+        try:
+            return self.eval(body, active)
+        finally:
+            self.scope = outer
+
+    def _unary(self, e: Unary, active: Array | None) -> Value:
+        """Kapacitor goes by the operand's type alone: `-` of a boolean negates it, `!` of a number changes its sign."""
+        value = self.eval(e.operand, active)
+        if value.kind is BOOL:
+            return Value(BOOL, ~np.asarray(value.data), value.error)
+        if value.kind in (INT, FLOAT, DURATION):
+            return Value(value.kind, value.data * _scalar(value.kind, -1), value.error)
+        if value.kind is Kind.MISSING and isinstance(e.operand, Ref):
+            raise EvalError(f'reference "{e.operand.name}" is missing value')
+        raise EvalError(f"TypeGuard: expression returned unexpected type {value.kind.label}")
+
+    def _logic(self, e: Binary, active: Array | None) -> Value:
+        self._operand_kinds(e)
+        left = self.attempt(e.left, active, BOOL)
+        held = np.broadcast_to(np.asarray(left.data, np.bool_), (self.frame.n,))
+        reach = held if e.op == "AND" else ~held
+        if left.error is not None:
+            reach = reach & ~left.error
+        if active is not None:
+            reach = reach & active
+        if not reach.any():
+            return Value(BOOL, held, left.error)
+        right = self.attempt(e.right, reach, BOOL)
+        error = left.error
+        if right.error is not None:
+            error = either(error, right.error & reach)
+        data = held & right.data if e.op == "AND" else held | right.data
+        return Value(BOOL, data, error)
+
+    def _operand_kinds(self, e: Binary) -> tuple[Kind, Kind]:
+        """Both operands' kinds, found before anything is evaluated."""
+        left, right = kind_of(e.left, self.kinds), kind_of(e.right, self.kinds)
+        if (e.op, left, right) not in OPERATORS:
+            _binary_kind(e.op, e.left, e.right, self.kinds)
+        return left, right
+
+    def _binary(self, e: Binary, active: Array | None) -> Value:
+        kinds = self._operand_kinds(e)
+        left = self.eval(e.left, active)
+        right = self.eval(e.right, active if left.error is None else _and_not(active, left.error))
+        error = either(left.error, right.error)
+        result = OPERATORS[e.op, kinds[0], kinds[1]]
+        if kinds[0] is STRING:
+            return Value(result, self._strings(e.op, left.data, right.data), error)
+        if e.op in COMPARE:
+            return Value(BOOL, _COMPARE[e.op](*_comparable(kinds, left.data, right.data)), error)
+        data, wrong = _arithmetic(e.op, kinds, left.data, right.data)
+        if wrong is not None:
+            error = either(error, self.fail(wrong, active, "runtime error: integer divide by zero"))
+        return Value(result, data, error)
+
+    def _strings(self, op: str, left: Any, right: Any) -> Any:
+        if op == "=~":
+            return map_distinct(lambda s: right.search(s), [left], BOOL, self.frame.n)
+        if op == "!~":
+            return map_distinct(lambda s: not right.search(s), [left], BOOL, self.frame.n)
+        if isinstance(left, Text) and isinstance(right, str) and op in ("==", "!="):
+            equal = left.codes == left.vocabulary.codes.get(right, -2)
+            return equal if op == "==" else ~equal
+        if op == "+":
+            return map_distinct(lambda a, b: a + b, [left, right], STRING, self.frame.n)
+        compare = _COMPARE[op]
+        return map_distinct(lambda a, b: compare(_bytes(a), _bytes(b)), [left, right], BOOL, self.frame.n)
+
+    def _call(self, e: Call, active: Array | None) -> Value:
+        _call_kind(e.name, e.args, self.kinds)
+        values: list[Value] = []
+        error: Array | None = None
+        for i, arg in enumerate(e.args):
+            try:
+                value = self.eval(arg, active if error is None else _and_not(active, error))
+            except EvalError as problem:
+                raise EvalError(f"Failed to handle {i + 1} argument: {problem}") from None
+            values.append(value)
+            error = either(error, value.error)
+        kinds = tuple(v.kind for v in values)
+        data = [v.data for v in values]
+        if e.name in STATEFUL:
+            return self._stateful(e.name, data, active, error)
+        if e.name in SPECIAL:
+            return self._special(e.name, kinds, data, error)
+        overload = cast("Mapping[Any, Builtin]", builtins.overloads(e.name))[kinds]
+        return self._builtin(overload, data, active, error)
+
+    def _special(self, name: str, kinds: tuple[Kind, ...], data: list[Any], error: Array | None) -> Value:
+        if name == "isPresent":
+            return Value(BOOL, np.bool_(kinds[0] is not Kind.MISSING), error)
+        if name == "now":
+            return Value(Kind.TIME, np.int64(time.time_ns()), error)
+        condition, yes, no = data
+        if kinds[1] is STRING:
+            picked = map_distinct(lambda c, a, b: a if c else b, [condition, yes, no], STRING, self.frame.n)
+        elif kinds[1] is Kind.REGEX:
+            if np.ndim(condition):
+                raise EvalError("a regex that differs between points cannot be used")
+            picked = yes if condition else no
+        else:
+            picked = np.where(condition, yes, no)
+        return Value(kinds[1], picked, error)
+
+    def _builtin(self, f: Builtin, data: list[Any], active: Array | None, error: Array | None) -> Value:
+        n = self.frame.n
+        if f.vector is not None and all(k not in (STRING, Kind.REGEX) for k in f.args):
+            return Value(f.result, f.vector(*data), error)
+        if isinstance(f.call, Kernel):
+            return Value(f.result, map_numbers(f, data, n), error)
+        wrong: dict[str, Array] = {}
+        usable = _and_not(active, error) if error is not None else active
+        out = map_distinct(f.call, data, f.result, n, wrong, usable)
+        for message, mask in wrong.items():
+            error = either(error, self.fail(mask, usable, f'error calling "{f.name}": {message}'))
+        return Value(f.result, out, error)
+
+    def _stateful(self, name: str, data: list[Any], active: Array | None, error: Array | None) -> Value:
+        n = self.frame.n
+        reached = np.ones(n, np.bool_) if active is None else active.copy()
+        if error is not None:
+            reached &= ~error
+        per_group = self.owner.per_group and self.scope == 0 and self.frame.group is not None
+        group = cast(Array, self.frame.group) if per_group else np.zeros(n, np.int32)
+        state = self.owner._state.setdefault((self.scope, name), _FunctionState())
+        state.reserve(int(group.max()) + 1 if n else 0)
+        group = np.ascontiguousarray(group)
+        if name == "count":
+            counts = np.zeros(n, np.int64)
+            count_kernel(reached, group, state.count, counts)
+            return Value(INT, counts, error)
+        if name == "rand":
+            return Value(INT, _random(data, n), error)
+        out = np.zeros(n)
+        values = np.ascontiguousarray(np.broadcast_to(np.asarray(data[0], np.float64), (n,)))
+        run = sigma_kernel if name == "sigma" else spread_kernel
+        run(values, reached, group, state.count, state.first, state.second, out)
+        return Value(FLOAT, out, error)
+
+
+def _nested_in_order(expr: Expr) -> list[Expr]:
+    """Nested lambdas in the order in which `_function_scopes` numbers them."""
+    found: list[Expr] = []
+
+    def visit(e: Expr) -> None:
+        if isinstance(e, Nested):
+            found.append(e)
+        for child in e.children:
+            visit(child)
+
+    visit(expr)
+    return found
+
+
+def _and_not(active: Array | None, error: Array) -> Array:
+    return ~error if active is None else active & ~error
+
+
+def _scalar(kind: Kind, value: Any) -> Any:
+    return value if kind is STRING else np.dtype(DTYPES.get(kind, np.int64)).type(value)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _comparable(kinds: tuple[Kind, Kind], left: Any, right: Any) -> tuple[Any, Any]:
+    """An int that meets a float is converted to double, as in Go."""
+    if kinds[0] is INT and kinds[1] is FLOAT:
+        return np.asarray(left).astype(np.float64), right
+    if kinds[0] is FLOAT and kinds[1] is INT:
+        return left, np.asarray(right).astype(np.float64)
+    return left, right
+
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+def truncate(values: Any) -> Any:
+    """float64 -> int64 towards zero as amd64 does it: NaN and what does not fit become -2^63."""
+    values = np.asarray(values, np.float64)
+    fits = (values >= -9223372036854775808.0) & (values < 9223372036854775808.0)
+    return np.where(fits, np.where(fits, values, 0.0).astype(np.int64), np.int64(-9223372036854775808))
+
+
+def _arithmetic(op: str, kinds: tuple[Kind, Kind], a: Any, b: Any) -> tuple[Any, Array | None]:
+    """The result, and a mask of zero divisors of an integer division (None: none can be)."""
+    if FLOAT in kinds and DURATION in kinds:
+        a, b = np.asarray(a).astype(np.float64), np.asarray(b).astype(np.float64)
+        return truncate(a * b if op == "*" else a / b), None
+    if op == "+":
+        return a + b, None
+    if op == "-":
+        return a - b, None
+    if op == "*":
+        return a * b, None
+    if kinds[0] is FLOAT:
+        return a / b, None
+    zero = np.asarray(b == 0)
+    divisor = np.where(zero, np.int64(1), b)
+    if op == "%":
+        return np.fmod(a, divisor), zero
+    quotient = a // divisor
+    inexact = (a - quotient * divisor) != 0
+    return quotient + (inexact & ((a < 0) != (divisor < 0))), zero
+
+
+@kernel
+def count_kernel(reached, group, count, out):  # type: ignore[no-untyped-def]
+    """count(): how often the call was reached in the group so far. reached: bool[n], group: i4[n], count: i8[groups]."""
+    for i in range(reached.size):
+        if reached[i]:
+            count[group[i]] += 1
+            out[i] = count[group[i]]
+
+
+@kernel
+def sigma_kernel(values, reached, group, count, mean, m2, out):  # type: ignore[no-untyped-def]
+    """sigma(x): distance from the running mean in running standard deviations (Welford; Kapacitor's functions.go)."""
+    for i in range(values.size):
+        if reached[i]:
+            g = group[i]
+            x = values[i]
+            count[g] += 1
+            delta = x - mean[g]
+            mean[g] += delta / count[g]
+            m2[g] += delta * (x - mean[g])
+            out[i] = 0.0
+            if count[g] >= 2:
+                variance = m2[g] / (count[g] - 1)
+                if variance != 0.0:
+                    out[i] = abs(x - mean[g]) / np.sqrt(variance)
+
+
+@kernel
+def spread_kernel(values, reached, group, count, low, high, out):  # type: ignore[no-untyped-def]
+    """spread(x): greatest minus least value so far; NaN changes neither."""
+    for i in range(values.size):
+        if reached[i]:
+            g = group[i]
+            x = values[i]
+            if count[g] == 0:
+                low[g] = np.inf
+                high[g] = -np.inf
+            count[g] += 1
+            if x < low[g]:
+                low[g] = x
+            if x > high[g]:
+                high[g] = x
+            out[i] = high[g] - low[g]
+
+
+@dataclass(slots=True)
+class _FunctionState:
+    """State of one stateful function: i8 count and two f8 per group."""
+
+    count: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    first: Array = field(default_factory=lambda: np.zeros(0))
+    second: Array = field(default_factory=lambda: np.zeros(0))
+
+    def reserve(self, groups: int) -> None:
+        if groups > len(self.count):
+            more = max(groups, 2 * len(self.count)) - len(self.count)
+            self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
+            self.first = np.concatenate([self.first, np.zeros(more)])
+            self.second = np.concatenate([self.second, np.zeros(more)])
+
+    def snapshot(self) -> tuple[Array, Array, Array]:
+        return self.count.copy(), self.first.copy(), self.second.copy()
+
+
+def _random(data: list[Any], n: int) -> Array:
+    source = np.random.default_rng()
+    if not data:
+        return source.integers(0, 2**63 - 1, n, dtype=np.int64, endpoint=True)
+    limit = np.broadcast_to(np.asarray(data[0], np.int64), (n,))
+    if (limit <= 0).any():
+        raise EvalError("invalid argument to Int63n")
+    return source.integers(0, limit, dtype=np.int64)
+
+
+# --- mapping scalar functions ----------------------------------------------------------------------------------------
+
+
+@kernel
+def _map1(f, a, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = f(a[i])
+
+
+@kernel
+def _map2(f, a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = f(a[i], b[i])
+
+
+def map_numbers(f: Builtin, data: Sequence[Any], n: int) -> Array:
+    """Apply a numeric builtin (a kernel of one or two numbers) to arrays or scalars, to `n` values."""
+    arrays = [np.asarray(d) for d in data]
+    if all(a.ndim == 0 for a in arrays):
+        return np.asarray(f.call(*[a[()] for a in arrays]), DTYPES[f.result])
+    arrays = [np.ascontiguousarray(np.broadcast_to(a, (n,))) for a in arrays]
+    out = np.empty(n, DTYPES[f.result])
+    machine = n >= 2_000
+    scalar = f.call.machine() if machine else f.call.function
+    run = _map1 if len(arrays) == 1 else _map2
+    (run.machine() if machine else run.function)(scalar, *arrays, out)
+    return out
+
+
+def map_distinct(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    result: Kind,
+    n: int,
+    wrong: dict[str, Array] | None = None,
+    active: Array | None = None,
+) -> Any:
+    """Apply a Python function once to each distinct combination of arguments.
+
+    args: scalars, arrays of n or Text of n. Returns a scalar where all args are scalars, else an array or a `Text`.
+    `wrong`, where given, receives message -> bool[n] for EvalErrors (without it they are raised). Rows outside of
+    `active` may get any value.
+    """
+    varying = [i for i, a in enumerate(args) if isinstance(a, Text) or np.ndim(a)]
+    if not varying:
+        try:
+            return f(*map(_python, args))
+        except EvalError as error:
+            if wrong is None:
+                raise
+            wrong[str(error)] = np.ones(n, np.bool_)
+            return "" if result is STRING else _scalar(result, 0)
+    codes, firsts = _distinct([args[i] for i in varying], n)
+    if active is not None and not active.all():
+        needed = np.zeros(len(firsts), np.bool_)
+        needed[codes[active]] = True
+    else:
+        needed = np.ones(len(firsts), np.bool_)
+    outcomes: list[Any] = []
+    for row, wanted in zip(firsts.tolist(), needed.tolist()):
+        outcomes.append(_outcome(f, args, row) if wanted else None)
+    if wrong is not None:
+        for message in {str(o) for o in outcomes if isinstance(o, EvalError)}:
+            failed = np.array([isinstance(o, EvalError) and str(o) == message for o in outcomes])
+            wrong[message] = failed[codes]
+    else:
+        for o in outcomes:
+            if isinstance(o, EvalError):
+                raise o
+    good = [None if isinstance(o, EvalError) else o for o in outcomes]
+    if result is STRING:
+        text = Text.of(good)
+        return Text(text.codes[codes], text.vocabulary)
+    return np.array([0 if g is None else g for g in good], DTYPES[result])[codes]
+
+
+def _outcome(f: Callable[..., Any], args: Sequence[Any], row: int) -> Any:
+    try:
+        return f(*[a.at(row) if isinstance(a, Text) else _python(a[row] if np.ndim(a) else a) for a in args])
+    except EvalError as error:
+        return error
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def _distinct(columns: Sequence[Any], n: int) -> tuple[Array, Array]:
+    """i8[n] dense codes of the combinations of columns, and the first row of each code."""
+    combined = np.zeros(n, np.int64)
+    for column in columns:
+        if isinstance(column, Text):
+            part, size = column.codes.astype(np.int64) + 1, len(column.vocabulary) + 1
+        else:
+            bits = column.view(np.int64) if column.dtype == np.float64 else column.astype(np.int64)
+            uniques, part = np.unique(bits, return_inverse=True)
+            size = len(uniques)
+        if len(columns) > 1 and combined.any():
+            _, combined = np.unique(combined, return_inverse=True)
+        combined = combined * size + part
+    _, first, codes = np.unique(combined, return_index=True, return_inverse=True)
+    return codes, first

@@ -1,0 +1,192 @@
+"""The graph of operators that a generated module builds, and how record batches go through it.
+
+Work proceeds in rounds: one record batch of the source goes through all operators in topological order before the next
+one enters. So there are no queues, nothing can deadlock, and an operator with several parents sees, in each round, all
+that its parents made of the same input rows; `seq` tells in which order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tickc.runtime.batch import Batch, Group, Groups, Points, Rows, Segments
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Something that left the graph: what kind of sink (`httpOut`, `alert`, `influxDBOut`, `log`), the name that tells
+    it from others (a path), the operator, and the payload (a batch, or the sink's own record of it)."""
+
+    kind: str
+    name: str
+    operator: str
+    payload: Any
+
+
+class Operator:
+    """One node of the graph. Subclasses take configuration in `__init__` and keep state in attributes named in `STATE`.
+
+    `process` consumes one batch and yields what comes out, in order; `finish` yields what the end of the input brings.
+    `errors` counts the points that were dropped (or values that could not be had), by reason.
+    """
+
+    STATE: tuple[str, ...] = ()  # names of attributes that a snapshot holds
+
+    def __init__(self, *, name: str) -> None:
+        self.name = name
+        self.errors: Counter[str] = Counter()
+        self.outputs: list[Output] = []
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        """Consume one batch of the only parent; yields the batches that come out."""
+        if isinstance(batch, Points):
+            return self.points(batch)
+        return self.segments(batch)
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        """`process` for a stream edge."""
+        raise TypeError(f"{self.name} does not take a stream edge")
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        """`process` for a batch edge."""
+        raise TypeError(f"{self.name} does not take a batch edge")
+
+    def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
+        """Consume what each parent gave in one round. Operators with several parents override this."""
+        for batch in inputs[0]:
+            yield from self.process(batch)
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield what the end of the input releases. Called once, after the parents' last batches were processed."""
+        return ()
+
+    def send(self, kind: str, name: str, payload: Any) -> None:
+        """Hand something to the outside, in the order of calls."""
+        self.outputs.append(Output(kind, name, self.name, payload))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as it is between two batches: copies that later batches do not change (see `snapshot.freeze`)."""
+        from tickc.runtime.snapshot import freeze
+
+        return {name: freeze(getattr(self, name)) for name in self.STATE}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over a snapshot; for a fresh operator of the same configuration."""
+        from tickc.runtime.snapshot import thaw
+
+        for name in self.STATE:
+            setattr(self, name, thaw(saved[name], getattr(self, name)))
+
+
+class Source(Operator):
+    """Where the points of a stream task enter.
+
+    A point is delivered once for each subscription that matches it: a task subscribes to (database, retention policy,
+    measurement) for each of its dbrps and each measurement that a `from` names ("" is any). dbrps None: any database.
+    """
+
+    STATE = ("groups", "seen")
+
+    def __init__(
+        self, *, name: str, measurements: Sequence[str] = ("",), dbrps: Sequence[tuple[str, str]] | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.measurements = tuple(dict.fromkeys(measurements))
+        self.dbrps = None if dbrps is None else tuple(dict.fromkeys(dbrps))
+        self.groups = Groups()
+        self.seen = 0
+
+    def rows(self, rows: Rows) -> Points | None:
+        """Let rows enter: those that are subscribed to, each as often as it is; None where none is."""
+        times = self._deliveries(rows)
+        n = len(rows)
+        seq = np.arange(self.seen, self.seen + n, dtype=np.int64)
+        self.seen += n
+        if times is not None:
+            index = np.repeat(np.arange(n), times)
+            rows, seq = rows.take(index), seq[index]
+        if not len(rows):
+            return None
+        if not len(self.groups):
+            self.groups.members.append(Group("", False, (), {}, rows.name.at(0) or ""))
+            self.groups.codes[""] = 0
+        return Points(rows, np.zeros(len(rows), np.int32), self.groups, seq)
+
+    def _deliveries(self, rows: Rows) -> np.ndarray | None:
+        """i8[n]: how often each row enters; None where each enters once."""
+        times = np.zeros(len(rows), np.int64)
+        strings = rows.name.vocabulary.strings
+        wanted = set(self.measurements)
+        per_name = np.array([("" in wanted) + (s != "" and s in wanted) for s in strings] or [0], np.int64)
+        times += per_name[rows.name.codes]
+        if self.dbrps is not None:
+            pairs = set(self.dbrps)
+            inside = np.zeros(len(rows), np.bool_)
+            for database, policy in pairs:
+                d = rows.database.vocabulary.codes.get(database, -2)
+                p = rows.policy.vocabulary.codes.get(policy, -2)
+                inside |= (rows.database.codes == d) & (rows.policy.codes == p)
+            times *= inside
+        return None if len(times) and (times == 1).all() else times
+
+
+class Graph:
+    """Operators and the edges between them, in topological order."""
+
+    def __init__(self) -> None:
+        self.operators: list[Operator] = []
+        self.parents: list[tuple[int, ...]] = []
+
+    def add(self, operator: Any, *inputs: Operator) -> Any:
+        """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
+        at = {id(op): i for i, op in enumerate(self.operators)}
+        self.parents.append(tuple(at[id(i)] for i in inputs))
+        self.operators.append(operator)
+        return operator
+
+    def sources(self) -> list[Operator]:
+        """The operators without parents, in the order in which they were added."""
+        return [op for op, parents in zip(self.operators, self.parents) if not parents]
+
+    def push(self, batches: dict[int, Sequence[Batch]], *, last: bool = False) -> Iterator[Output]:
+        """One round: `batches` are those of the sources, by position in `operators`. Yields what leaves the graph.
+
+        last: the input ends with this round; every operator is finished after its parents.
+        """
+        readers = Counter(p for parents in self.parents for p in parents)
+        made: dict[int, list[Batch]] = {}
+        for i, op in enumerate(self.operators):
+            out: list[Batch] = list(batches.get(i, ()))
+            if self.parents[i]:
+                out.extend(op.round([made[p] for p in self.parents[i]]))
+            if last:
+                out.extend(op.finish())
+            made[i] = out
+            for p in self.parents[i]:
+                readers[p] -= 1
+                if not readers[p]:
+                    made[p] = []
+            yield from op.outputs
+            op.outputs.clear()
+
+    def run(self, batches: Iterable[Rows]) -> Iterator[Output]:
+        """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases."""
+        sources = [(i, op) for i, op in enumerate(self.operators) if isinstance(op, Source)]
+        for rows in batches:
+            entering = {i: [points] for i, op in sources if (points := op.rows(rows)) is not None}
+            if entering:
+                yield from self.push(entering)
+        yield from self.push({}, last=True)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of all operators by name, between two rounds."""
+        return {op.name: op.snapshot() for op in self.operators}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over a snapshot; for a freshly built graph."""
+        for op in self.operators:
+            op.restore(saved[op.name])

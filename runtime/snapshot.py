@@ -1,0 +1,148 @@
+"""Snapshots: the state of operators as immutable copies, and as bytes (Arrow IPC) to keep.
+
+State is made of scalars, strings, lists, tuples, dicts, NumPy arrays and the types of `batch` and `expr`. `freeze` turns
+it into plain trees (dict, list, scalar, array); `thaw` builds the state again; `encode` and `decode` write a frozen tree
+as one Arrow IPC stream: a JSON skeleton in the schema's metadata and each array as a binary value of one record batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from tickc.runtime import batch as _batch
+from tickc.runtime.batch import Group, Groups, Pairs, Vocabulary
+from tickc.runtime.expr import Lambda
+from tickc.runtime.kinds import Kind
+
+_RECORDS = {c.__name__: c for c in (_batch.Text, _batch.Column, _batch.Rows, _batch.Points, _batch.Segments, Group)}
+
+
+def freeze(state: Any) -> Any:
+    """A copy of `state` as plain trees that no later change reaches."""
+    match state:
+        case None | bool() | str() | float():
+            return state
+        case Kind():
+            return {"$": "Kind", "value": int(state)}
+        case int():
+            return state
+        case np.generic():
+            return state.item()
+        case np.ndarray():
+            return np.array(state)
+        case Counter():
+            return {"$": "Counter", "items": [[freeze(k), v] for k, v in state.items()]}
+        case Vocabulary():
+            return {"$": "Vocabulary", "strings": list(state.strings)}
+        case Groups():
+            return {"$": "Groups", "members": [freeze(g) for g in state.members]}
+        case Pairs():
+            return {"$": "Pairs", "count": state.count, "keys": np.array(state.keys), "codes": np.array(state.codes)}
+        case Lambda():
+            return {"$": "Lambda", "state": freeze(state.snapshot())}
+        case Mapping():
+            return {"$": "dict", "items": [[freeze(k), freeze(v)] for k, v in state.items()]}
+        case tuple():
+            return {"$": "tuple", "items": [freeze(v) for v in state]}
+        case list():
+            return [freeze(v) for v in state]
+    if is_dataclass(state) and type(state).__name__ in _RECORDS:
+        return {"$": type(state).__name__, **{f.name: freeze(getattr(state, f.name)) for f in fields(state)}}
+    raise TypeError(f"{type(state).__name__} cannot be part of a snapshot")
+
+
+def thaw(frozen: Any, fresh: Any = None) -> Any:
+    """State from a frozen tree. `fresh` is what a new operator has in its place: lambdas keep their expression."""
+    match frozen:
+        case np.ndarray():
+            return np.array(frozen)
+        case list():
+            olds = fresh if isinstance(fresh, list) and len(fresh) == len(frozen) else [None] * len(frozen)
+            return [thaw(v, o) for v, o in zip(frozen, olds)]
+        case {"$": tag}:
+            return _thaw_tagged(tag, frozen, fresh)
+    return frozen
+
+
+def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
+    match tag:
+        case "Kind":
+            return Kind(frozen["value"])
+        case "Counter":
+            return Counter({thaw(k): v for k, v in frozen["items"]})
+        case "Vocabulary":
+            return Vocabulary(frozen["strings"])
+        case "Groups":
+            return Groups(thaw(g) for g in frozen["members"])
+        case "Pairs":
+            pairs = Pairs()
+            pairs.count, pairs.keys, pairs.codes = frozen["count"], np.array(frozen["keys"]), np.array(frozen["codes"])
+            return pairs
+        case "Lambda":
+            fresh.restore(thaw(frozen["state"]))
+            return fresh
+        case "dict":
+            olds = fresh if isinstance(fresh, dict) else {}
+            return {(key := thaw(k)): thaw(v, olds.get(key)) for k, v in frozen["items"]}
+        case "tuple":
+            olds = fresh if isinstance(fresh, tuple) and len(fresh) == len(frozen["items"]) else None
+            return tuple(thaw(v, olds[i] if olds else None) for i, v in enumerate(frozen["items"]))
+    return _RECORDS[tag](**{k: thaw(v) for k, v in frozen.items() if k != "$"})
+
+
+def encode(frozen: Any) -> bytes:
+    """A frozen tree as an Arrow IPC stream."""
+    import pyarrow as pa
+
+    arrays: list[np.ndarray] = []
+
+    def skeleton(part: Any) -> Any:
+        match part:
+            case np.ndarray():
+                arrays.append(part)
+                descr = part.dtype.descr if part.dtype.names else part.dtype.str
+                return {"$": "array", "at": len(arrays) - 1, "dtype": descr, "shape": list(part.shape)}
+            case dict():
+                return {k: skeleton(v) for k, v in part.items()}
+            case list():
+                return [skeleton(v) for v in part]
+            case float():
+                return {"$": "float", "hex": part.hex()}
+        return part
+
+    text = json.dumps(skeleton(frozen))
+    schema = pa.schema([("data", pa.large_binary())], metadata={"tickc.snapshot": text})
+    data = pa.array([np.ascontiguousarray(a).tobytes() for a in arrays], pa.large_binary())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([data], schema=schema))
+    return bytes(sink.getvalue())
+
+
+def decode(data: bytes) -> Any:
+    """The frozen tree that `encode` wrote; raises pyarrow.ArrowInvalid where the bytes are damaged."""
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(data) as reader:
+        table = reader.read_all()
+    blobs = table.column("data")
+
+    def fill(part: Any) -> Any:
+        match part:
+            case {"$": "array", "at": at, "dtype": dtype, "shape": shape}:
+                form = np.dtype([tuple(d) for d in dtype] if isinstance(dtype, list) else dtype)
+                return np.frombuffer(blobs[at].as_py(), form).reshape(shape).copy()
+            case {"$": "float", "hex": text}:
+                return float.fromhex(text)
+            case dict():
+                return {k: fill(v) for k, v in part.items()}
+            case list():
+                return [fill(v) for v in part]
+        return part
+
+    return fill(json.loads(table.schema.metadata[b"tickc.snapshot"]))
