@@ -11,6 +11,8 @@ Generated modules build trees with `ref`, `call`, `lit` and Python's operators; 
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,7 +128,7 @@ class Literal(Expr):
                 return f"duration({self.value!r})"
             case Kind.REGEX:
                 return f"regex({self.value!r})"
-        return f"lit({self.value!r})"
+        return f"lit({_python_text(self.value)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -207,10 +209,16 @@ def _inner(e: Expr) -> str:
 
 def _operand(e: Expr) -> str:
     """Plain Python literals where an operator or call wraps them by itself."""
-    if isinstance(e, Literal) and e.kind in (FLOAT, INT, STRING, BOOL) and np.all(np.isfinite(e.value) if
-                                                                                 e.kind is FLOAT else True):  # fmt: skip
-        return repr(e.value)
+    if isinstance(e, Literal) and e.kind in (FLOAT, INT, STRING, BOOL):
+        return _python_text(e.value)
     return repr(e)
+
+
+def _python_text(value: Any) -> str:
+    """`repr`, also for floats that have no literal."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    return repr(value)
 
 
 def lit(value: Any) -> Expr:
@@ -515,7 +523,7 @@ class Frame:
         if found is None:
             return Kind.MISSING
         if isinstance(found, Column):
-            return found.kinds
+            return _holes_missing(found.kinds)
         present = found.codes >= 0
         if present.all():
             return STRING
@@ -533,6 +541,14 @@ class Frame:
         columns = {k: v.take(rows) for k, v in self.columns.items()}
         clock = self.clock[rows]
         return Frame(len(clock), columns, clock, None if self.group is None else self.group[rows])
+
+
+def _holes_missing(kinds: Kind | Array) -> Kind | Array:
+    """A field that holds the missing marker evaluates like one that is not there."""
+    if isinstance(kinds, Kind):
+        return Kind.MISSING if kinds is Kind.HOLE else kinds
+    hole = kinds == Kind.HOLE
+    return np.where(hole, np.uint8(Kind.MISSING), kinds) if hole.any() else kinds
 
 
 def _resolve(own: Column | None, tag: Text | None, n: int) -> Column | Text | None:
@@ -582,7 +598,7 @@ class Lambda:
     """A lambda expression with the state of its functions.
 
     per_group: state is kept by the frame's group codes, else there is one state for all rows. wants: the kind that the
-    place of use requires (BOOL for predicates); another kind is an error in the row. problems counts the error messages.
+    place of use requires (BOOL for predicates); another kind is an error in the row. problems counts the messages.
     """
 
     def __init__(self, expr: Expr, *, per_group: bool = True, wants: Kind | None = None) -> None:
@@ -636,7 +652,7 @@ class Lambda:
         if self.stateful:
             cuts = np.flatnonzero(code[1:] != code[:-1]) + 1
             edges = [0, *cuts.tolist(), frame.n]
-            return [slice(a, b) for a, b in zip(edges, edges[1:])]
+            return [slice(a, b) for a, b in itertools.pairwise(edges)]
         return [np.flatnonzero(code == c) for c in np.unique(code)]
 
     def _pieces(self, frame: Frame, parts: Sequence[Array | slice]) -> Outcome:

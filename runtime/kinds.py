@@ -10,7 +10,8 @@ class Kind(IntEnum):
 
     FLOAT, INT, STRING, BOOL and DURATION can be field values. MISSING is a reference that is neither a field nor
     a tag of the point, NIL a field that is there without a value (join with `fill('null')`), CLASH a name that is
-    a field and a tag at once.
+    a field and a tag at once, HOLE a field that holds Kapacitor's marker of a missing value (an eval that keeps a
+    name which the point lacks makes them; JSON shows `{}`).
     """
 
     FLOAT = 0
@@ -23,6 +24,7 @@ class Kind(IntEnum):
     MISSING = 7
     NIL = 8
     CLASH = 9
+    HOLE = 10
 
     @property
     def label(self) -> str:
@@ -41,4 +43,5 @@ _LABELS = {
     Kind.MISSING: "missing",
     Kind.NIL: "nil",
     Kind.CLASH: "clash",
+    Kind.HOLE: "missing",
 }

@@ -1,8 +1,9 @@
 """Snapshots: the state of operators as immutable copies, and as bytes (Arrow IPC) to keep.
 
-State is made of scalars, strings, lists, tuples, dicts, NumPy arrays and the types of `batch` and `expr`. `freeze` turns
-it into plain trees (dict, list, scalar, array); `thaw` builds the state again; `encode` and `decode` write a frozen tree
-as one Arrow IPC stream: a JSON skeleton in the schema's metadata and each array as a binary value of one record batch.
+State is made of scalars, strings, lists, tuples, dicts, NumPy arrays, the types of `batch`, and objects with `snapshot`
+and `restore` of their own. `freeze` turns it into plain trees (dict, list, scalar, array); `thaw` builds the state
+again; `encode` and `decode` write a frozen tree as one Arrow IPC stream: a JSON skeleton in the schema's metadata and
+each array as a binary value of one record batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 from tickc.runtime import batch as _batch
 from tickc.runtime.batch import Group, Groups, Pairs, Vocabulary
-from tickc.runtime.expr import Lambda
 from tickc.runtime.kinds import Kind
 
 _RECORDS = {c.__name__: c for c in (_batch.Text, _batch.Column, _batch.Rows, _batch.Points, _batch.Segments, Group)}
@@ -43,21 +43,22 @@ def freeze(state: Any) -> Any:
             return {"$": "Groups", "members": [freeze(g) for g in state.members]}
         case Pairs():
             return {"$": "Pairs", "count": state.count, "keys": np.array(state.keys), "codes": np.array(state.codes)}
-        case Lambda():
-            return {"$": "Lambda", "state": freeze(state.snapshot())}
         case Mapping():
             return {"$": "dict", "items": [[freeze(k), freeze(v)] for k, v in state.items()]}
         case tuple():
             return {"$": "tuple", "items": [freeze(v) for v in state]}
         case list():
             return [freeze(v) for v in state]
+    if hasattr(state, "snapshot"):
+        return {"$": "object", "state": freeze(state.snapshot())}
     if is_dataclass(state) and type(state).__name__ in _RECORDS:
         return {"$": type(state).__name__, **{f.name: freeze(getattr(state, f.name)) for f in fields(state)}}
     raise TypeError(f"{type(state).__name__} cannot be part of a snapshot")
 
 
 def thaw(frozen: Any, fresh: Any = None) -> Any:
-    """State from a frozen tree. `fresh` is what a new operator has in its place: lambdas keep their expression."""
+    """State from a frozen tree. `fresh` is what a new operator has in its place; an object with
+    `restore` takes its own state over."""
     match frozen:
         case np.ndarray():
             return np.array(frozen)
@@ -83,7 +84,7 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
             pairs = Pairs()
             pairs.count, pairs.keys, pairs.codes = frozen["count"], np.array(frozen["keys"]), np.array(frozen["codes"])
             return pairs
-        case "Lambda":
+        case "object":
             fresh.restore(thaw(frozen["state"]))
             return fresh
         case "dict":

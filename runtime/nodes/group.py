@@ -1,0 +1,205 @@
+"""Group codes: from dimensions and tags to the dense codes that index every per-group array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array, Batch, Groups, Pairs, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.graph import Operator
+from tickc.runtime.nodes.regroup import Regroup
+
+ALL = ("*",)
+
+
+class Codes:
+    """Codes of one text column in a vocabulary of its own, so that they stay the same whatever batches bring."""
+
+    def __init__(self) -> None:
+        self.own = Vocabulary()
+        self._seen: Vocabulary | None = None
+        self._table = np.zeros(0, np.int32)
+
+    def of(self, text: Text) -> Array:
+        """i4[n]: own codes, -1 for an absent string."""
+        foreign = text.vocabulary
+        if foreign is not self._seen or len(self._table) != len(foreign) + 1:
+            known = self._table[:-1] if foreign is self._seen else self._table[:0]
+            fresh = self.own.encode(foreign.strings[len(known) :])
+            self._table = np.concatenate([known, fresh, np.array([-1], np.int32)])
+            self._seen = foreign
+        return self._table[text.codes]
+
+
+class Combinations:
+    """Dense codes of the combinations of several code columns, in order of first appearance; columns may be added."""
+
+    def __init__(self) -> None:
+        self._pairs: list[Pairs] = []
+
+    def encode(self, columns: Sequence[Array]) -> Array:
+        """i4[n] codes of the rows' combinations of i4[n] columns (at least -1)."""
+        while len(self._pairs) < len(columns):
+            self._pairs.append(Pairs())
+        combined = self._pairs[0].encode(columns[0], np.broadcast_to(np.int32(0), columns[0].shape))
+        for pairs, column in zip(self._pairs[1:], columns[1:]):
+            combined = pairs.encode(combined, column)
+        return combined
+
+
+class Lookup:
+    """A table from dense codes to group codes, filled as codes appear."""
+
+    def __init__(self) -> None:
+        self.table = np.full(64, -1, np.int32)
+
+    def groups(self, codes: Array, make: Callable[[int], int]) -> Array:
+        """i4[n] group codes; `make(row)` gives the group of the first row of a code that is new."""
+        top = int(codes.max()) + 1 if len(codes) else 0
+        if top > len(self.table):
+            more = np.full(max(top, 2 * len(self.table)) - len(self.table), -1, np.int32)
+            self.table = np.concatenate([self.table, more])
+        found = self.table[codes]
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            fresh, first = np.unique(codes[unknown], return_index=True)
+            for i in np.argsort(first):
+                self.table[fresh[i]] = make(int(unknown[first[i]]))
+            found = self.table[codes]
+        return found
+
+
+class Grouping:
+    """Group codes of points by tags: `dims` (sorted names, or ALL), `exclude` (for ALL), and the measurement."""
+
+    def __init__(self, dims: Sequence[str], exclude: Sequence[str] = (), by_name: bool = False) -> None:
+        self.dims = tuple(dims)
+        self.exclude = frozenset(exclude)
+        self.by_name = by_name
+        self.groups = Groups()
+        self._codes: dict[str, Codes] = {}
+        self._name_codes = Codes()
+        self._star: list[str] = []
+        self._combinations = Combinations()
+        self._lookup = Lookup()
+
+    def snapshot(self) -> Any:
+        """The groups; the tables that lead to them are derived anew."""
+        return self.groups
+
+    def restore(self, groups: Groups) -> None:
+        self.__init__(self.dims, tuple(self.exclude), self.by_name)  # type: ignore[misc]
+        self.groups = groups
+
+    def encode(self, rows: Rows, by_name: Array | None = None) -> Array:
+        """i4[n] group codes of rows. by_name: bool[n], rows whose group has the measurement although `self` has not."""
+        n = len(rows)
+        named = self.by_name or (by_name is not None and bool(by_name.any()))
+        if not self.dims and not named:
+            return np.full(n, self.groups.code(rows.name.at(0) or "", False, {}) if n else 0, np.int32)
+        names = self._names(rows)
+        columns = [self._codes.setdefault(name, Codes()).of(self._tag(rows, name)) for name in names]
+        mask = np.ones(n, np.bool_) if self.by_name else by_name
+        if named:
+            columns.append(self._measurements(rows, mask))
+        if not columns:  # `*` on points without tags
+            columns.append(np.zeros(n, np.int32))
+        codes = columns[0] + np.int32(1) if len(columns) == 1 else self._combinations.encode(columns)
+
+        def make(row: int) -> int:
+            tags = {name: rows.tags[name].at(row) if name in rows.tags else None for name in names}
+            if self.dims == ALL:
+                tags = {k: v for k, v in tags.items() if v is not None}
+            own = mask is not None and bool(mask[row])
+            return self.groups.code(rows.name.at(row) or "", own, {k: v or "" for k, v in sorted(tags.items())})
+
+        return self._lookup.groups(codes, make)
+
+    def _names(self, rows: Rows) -> Sequence[str]:
+        if self.dims != ALL:
+            return self.dims
+        fresh = sorted(t for t in rows.tags if t not in self.exclude and t not in self._star)
+        if fresh:
+            self._star.extend(fresh)
+            self._combinations = Combinations()
+            self._lookup = Lookup()
+        return self._star
+
+    def _measurements(self, rows: Rows, mask: Array | None) -> Array:
+        if mask is None:
+            return np.full(len(rows), -1, np.int32)
+        return np.where(mask, self._name_codes.of(rows.name), np.int32(-1))
+
+    @staticmethod
+    def _tag(rows: Rows, name: str) -> Text:
+        found = rows.tags.get(name)
+        return found if found is not None else absent(len(rows))
+
+
+_NO_WORDS = Vocabulary()
+
+
+def absent(n: int) -> Text:
+    """A text column without any value."""
+    return Text(np.broadcast_to(np.int32(-1), (n,)), _NO_WORDS)
+
+
+class Retagging:
+    """Group codes after tags of points were set: the dimensions stay, their values may have changed."""
+
+    def __init__(self) -> None:
+        self.groups = Groups()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._by_names: dict[tuple[str, ...], tuple[dict[str, Codes], Combinations, Lookup]] = {}
+
+    def snapshot(self) -> Any:
+        return self.groups
+
+    def restore(self, groups: Groups) -> None:
+        self.groups = groups
+        self._reset()
+
+    def encode(self, group: Array, groups: Groups, rows: Rows, changed: Iterable[str]) -> Array:
+        """i4[n] codes in `self.groups` of rows of `group` (codes of `groups`) whose tags `changed` are now in `rows`."""
+        names = tuple(sorted(changed))
+        codes, combinations, lookup = self._by_names.setdefault(
+            names, ({n: Codes() for n in names}, Combinations(), Lookup())
+        )
+        columns = [group, *(codes[n].of(rows.tags[n]) if n in rows.tags else absent(len(rows)).codes for n in names)]
+
+        def make(row: int) -> int:
+            old = groups[int(group[row])]
+            tags = {d: self._value(rows, d, row, old.tags) if d in names else old.tags[d] for d in old.dims}
+            return self.groups.code(rows.name.at(row) or "", old.by_name, tags)
+
+        return lookup.groups(combinations.encode(columns), make)
+
+    @staticmethod
+    def _value(rows: Rows, dim: str, row: int, old: Mapping[str, str]) -> str:
+        found = rows.tags.get(dim)
+        return (found.at(row) if found is not None else None) or ""
+
+
+class GroupBy(Operator):
+    """`|groupBy()`: new dimensions. On a batch edge the batches of one time are split anew (see regroup)."""
+
+    STATE = ("grouping", "regroup")
+
+    def __init__(
+        self, *, name: str, dims: Sequence[str] = (), exclude: Sequence[str] = (), by_measurement: bool = False
+    ) -> None:
+        super().__init__(name=name)
+        self.grouping = Grouping(dims, exclude, by_measurement)
+        self.regroup = Regroup(dims, exclude, by_measurement)
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        old = np.array([g.by_name for g in batch.groups], np.bool_)
+        by_name = old[batch.group] if old.any() else None
+        yield Points(batch.rows, self.grouping.encode(batch.rows, by_name), self.grouping.groups, batch.seq)
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        return self.regroup.process(batch)
