@@ -97,6 +97,27 @@ class Op:
         return f"{self.name}: {self.operator}({shown})"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceOp(Op):
+    """Where the points of a stream task enter. tags, fields: the columns that are read, None for all."""
+
+    operator: ClassVar[str] = "Source"
+
+    measurements: tuple[str, ...] = setting(("",))
+    dbrps: tuple[tuple[str, str], ...] | None = setting(None)
+    tags: tuple[str, ...] | None = setting(None)
+    fields: tuple[str, ...] | None = setting(None)
+    where: tuple[tuple[str, str, Any], ...] = setting(())
+
+    def settings(self) -> dict[str, Any]:
+        given = super().settings()
+        return {k: v for k, v in given.items() if k not in ("tags", "fields", "where")}
+
+    def reads(self) -> dict[str, Any]:
+        """What a file source may leave out: measurements, columns, and rows that fail a (column, op, value) of `where`."""
+        return {"measurements": self.measurements, "tags": self.tags, "fields": self.fields, "where": self.where}
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All operators, parents before children, in the order in which they run."""

@@ -1,0 +1,57 @@
+"""All that generated modules and the command line need to run: the names here are public.
+
+Names are loaded when they are first used, so that importing the package stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Alert": "nodes.alert",
+    "ChangeDetect": "nodes.sequence",
+    "CountWindow": "nodes.window",
+    "Default": "nodes.rows",
+    "Delete": "nodes.rows",
+    "Derivative": "nodes.sequence",
+    "Eval": "nodes.eval",
+    "From": "nodes.stream",
+    "Graph": "graph",
+    "GroupBy": "nodes.group",
+    "HttpOut": "nodes.sinks",
+    "InfluxDBOut": "nodes.sinks",
+    "InfluxQL": "nodes.influxql",
+    "Log": "nodes.rows",
+    "NoOp": "nodes.rows",
+    "Output": "graph",
+    "Rows": "batch",
+    "Sample": "nodes.rows",
+    "Shift": "nodes.rows",
+    "Source": "graph",
+    "StateCount": "nodes.sequence",
+    "StateDuration": "nodes.sequence",
+    "TimeWindow": "nodes.window",
+    "Where": "nodes.eval",
+    "call": "expr",
+    "duration": "expr",
+    "kernel": "kernel",
+    "lit": "expr",
+    "main": "command",
+    "nested": "expr",
+    "ref": "expr",
+    "regex": "expr",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime.batch import Batch, Group, Groups, Points, Rows, Segments
 
 

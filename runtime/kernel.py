@@ -40,39 +40,42 @@ class Kernel(Generic[P, R]):
         self.__wrapped__ = function
         self._work = 0
         self._machine: Callable[P, R] | None = None
+        self._interpreted: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._machine is not None:
             return self._machine(*args, **kwargs)
-        size = max((a.size for a in args if isinstance(a, np.ndarray)), default=-1)
-        if size < 0:  # called by another kernel that is being interpreted
-            return self.function(*args, **kwargs)
-        self._work += size
+        self._work += max((a.size for a in args if isinstance(a, np.ndarray)), default=1)
         if self._work >= COMPILE_AFTER and os.environ.get("TICKC_INTERPRET") != "1":
             return self.machine()(*args, **kwargs)
         with np.errstate(all="ignore"):
-            return self.function(*args, **kwargs)
+            return self.interpreted()(*args, **kwargs)
+
+    def interpreted(self) -> Callable[P, R]:
+        """The function as plain Python, with the kernels that it calls as plain Python too."""
+        if self._interpreted is None:
+            self._interpreted = self._with({name: k.interpreted() for name, k in self._callees().items()})
+        return self._interpreted
 
     def machine(self) -> Callable[P, R]:
         """The compiled form (a Numba dispatcher), with the kernels that it calls compiled too."""
         if self._machine is None:
             import numba
 
-            with_machine = dict(self.function.__globals__)
-            with_machine.update({name: k.machine() for name, k in self._callees().items()})
-            function = types.FunctionType(
-                self.function.__code__,
-                with_machine,
-                self.function.__name__,
-                self.function.__defaults__,
-                self.function.__closure__,
-            )
-            function.__qualname__ = self.function.__qualname__
-            function.__module__ = self.function.__module__
+            function = self._with({name: k.machine() for name, k in self._callees().items()})
             dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
             _enable_cache(dispatcher, function, self.fingerprint())
             self._machine = dispatcher
         return self._machine
+
+    def _with(self, callees: dict[str, Any]) -> Callable[P, R]:
+        """The function with other globals for the kernels that it calls."""
+        f = self.function
+        code, defaults, closure = f.__code__, f.__defaults__, f.__closure__
+        function = types.FunctionType(code, {**f.__globals__, **callees}, f.__name__, defaults, closure)
+        function.__qualname__ = f.__qualname__
+        function.__module__ = f.__module__
+        return function
 
     def fingerprint(self) -> str:
         """Hash of the byte code of this kernel and of all kernels it calls, with the constants they read."""

@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime import batch as _batch
 from tickc.runtime.batch import Group, Groups, Pairs, Vocabulary
 from tickc.runtime.kinds import Kind

@@ -1,0 +1,49 @@
+"""tickc: compiles TICKscript, the dataflow language of InfluxData Kapacitor, to Python modules.
+
+    >>> import tickc
+    >>> task = tickc.compile(open("cpu_alert.tick").read())
+    >>> task.replay("cpu.srpl").to_json()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickc.task import Task
+
+__all__ = ["Task", "compile"]
+
+
+def compile(
+    script: str,
+    vars: Mapping[str, Any] | None = None,
+    *,
+    name: str = "task",
+    file: str | None = None,
+    dbrps: Sequence[tuple[str, str]] | None = None,
+    without: Collection[str] | None = (),
+) -> Task:
+    """Compile a TICKscript.
+
+    vars: values of template variables in Kapacitor's JSON form, {"name": {"type": "int", "value": 3}}. name: the task's
+    id (`.TaskName` in templates). file: the script's name in messages. dbrps: (database, retention policy) pairs that a
+    stream task reads where the script has no `dbrp` (None: any). without: optimiser passes to leave out (None: all).
+    Raises tickc.compiler.diagnostics.TickError, which tells every mistake with its place.
+    """
+    from tickc.compiler import compile_script
+    from tickc.task import Task
+
+    compiled = compile_script(
+        script, file=file or f"{name}.tick", task=name, vars=vars, dbrps=dbrps, without=without
+    )
+    return Task.of(compiled)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Task":
+        from tickc.task import Task
+
+        return Task
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

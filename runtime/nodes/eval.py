@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Segments, Text
+from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Segments
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.graph import Operator
 from tickc.runtime.kinds import Kind
