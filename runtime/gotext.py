@@ -1,0 +1,581 @@
+"""Go's text forms of numbers, durations, times and strings, and their parsers, exact to the byte.
+
+Times and durations are int64 nanoseconds; times are UTC. Parsers raise `EvalError` with Go's own message.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickc.runtime.builtins import EvalError
+
+MICROSECOND = 1_000
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+
+
+# Floats
+
+
+def _parts(x: float) -> tuple[str, str, int]:
+    """Sign, shortest digits that give `x` back, and the decimal exponent of the first digit; `x` is finite.
+
+    Python's repr and Go's 'shortest' form choose the same digits: the shortest ones, of those the nearest to x.
+    """
+    text = repr(float(x))
+    sign = "-" if text[0] == "-" else ""
+    mantissa, _, exponent = text.lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return sign, "0", 0
+    place = len(whole) - 1 - (len(whole + fraction) - len(digits)) + int(exponent or 0)
+    return sign, digits.rstrip("0"), place
+
+
+def _special(x: float) -> str | None:
+    if x != x:
+        return "NaN"
+    if math.isinf(x):
+        return "+Inf" if x > 0 else "-Inf"
+    return None
+
+
+def _plain(sign: str, digits: str, place: int) -> str:
+    if place < 0:
+        return f"{sign}0.{'0' * (-place - 1)}{digits}"
+    if len(digits) <= place + 1:
+        return sign + digits + "0" * (place + 1 - len(digits))
+    return f"{sign}{digits[: place + 1]}.{digits[place + 1 :]}"
+
+
+def _scientific(sign: str, digits: str, place: int) -> str:
+    point = "." if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{point}{digits[1:]}e{'-' if place < 0 else '+'}{abs(place):02d}"
+
+
+def format_float_g(x: float) -> str:
+    """Go's `%v`, strconv's 'g' with precision -1: an exponent where it is below -4 or above 5.
+
+    >>> format_float_g(1e6), format_float_g(123456.5), format_float_g(0.0001)
+    ('1e+06', '123456.5', '0.0001')
+    """
+    if (text := _special(x)) is not None:
+        return text
+    sign, digits, place = _parts(x)
+    if place < -4 or place >= 6:
+        return _scientific(sign, digits, place)
+    return _plain(sign, digits, place)
+
+
+def format_float_f(x: float) -> str:
+    """strconv's 'f' with precision -1: shortest digits, never an exponent. lambda `string()`, line protocol.
+
+    >>> format_float_f(1e21), format_float_f(3.0), format_float_f(-0.0)
+    ('1000000000000000000000', '3', '-0')
+    """
+    if (text := _special(x)) is not None:
+        return text
+    return _plain(*_parts(x))
+
+
+def format_float_json(x: float) -> str:
+    """encoding/json: plain between 1e-6 and 1e21, else with an exponent of at least one digit.
+
+    >>> format_float_json(1e-7), format_float_json(1e20)
+    ('1e-7', '100000000000000000000')
+    """
+    if (text := _special(x)) is not None:
+        raise ValueError(f"json: unsupported value: {text}")
+    sign, digits, place = _parts(x)
+    if x != 0 and (place < -6 or place >= 21):
+        return _scientific(sign, digits, place).replace("e-0", "e-").replace("e+0", "e+")
+    return _plain(sign, digits, place)
+
+
+def floats_f(values: np.ndarray) -> pa.StringArray:
+    """`format_float_f` of each value of a float64 array."""
+    return _float_texts(values, format_float_f)
+
+
+def floats_json(values: np.ndarray) -> pa.StringArray:
+    """`format_float_json` of each value of a float64 array; NaN and infinities, which JSON lacks, become nulls."""
+    texts = _float_texts(values, lambda x: format_float_json(x) if math.isfinite(x) else None)
+    return texts
+
+
+def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> pa.StringArray:
+    """Arrow's form where it is the plain one (1e-4 to 1e10, whole numbers below 2**53), `one` of the others."""
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    texts = pc.cast(pa.array(values), pa.string())
+    if _ARROW_ADDS_POINT:
+        texts = pc.replace_substring_regex(texts, r"\.0$", "")
+    size = np.abs(values)
+    others = ~(((size >= 1e-4) & (size < 1e10)) | (values == 0))
+    if others.any():
+        whole = others & (size < 2**53) & (np.trunc(values) == values)
+        others &= ~whole
+        integers = pc.cast(pa.array(values[whole].astype(np.int64)), pa.string())
+        texts = pc.replace_with_mask(texts, pa.array(whole), integers)
+        known: dict[float, str | None] = {}
+        replacement = [known[x] if x in known else known.setdefault(x, one(x)) for x in values[others].tolist()]
+        texts = pc.replace_with_mask(texts, pa.array(others), pa.array(replacement, pa.string()))
+    return texts
+
+
+_ARROW_ADDS_POINT = pc.cast(pa.array([1.0]), pa.string())[0].as_py() == "1.0"  # older versions of Arrow
+
+
+# Durations
+
+
+def format_duration_go(ns: int) -> str:
+    """time.Duration's String: `1h30m0s`, `1.5s`, `300ms`, `0s`."""
+    ns = int(ns)
+    sign, size = ("-", -ns) if ns < 0 else ("", ns)
+    if size == 0:
+        return "0s"
+    for unit, name in ((MICROSECOND, "ns"), (MILLISECOND, "µs"), (SECOND, "ms")):
+        if size < unit:
+            return f"{sign}{_decimal(size, max(unit // 1000, 1))}{name}"
+    minutes, rest = divmod(size, MINUTE)
+    seconds = _decimal(rest, SECOND)
+    if minutes < 1:
+        return f"{sign}{seconds}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours}h{minutes}m{seconds}s" if hours else f"{sign}{minutes}m{seconds}s"
+
+
+def _decimal(value: int, unit: int) -> str:
+    """value / unit, unit being a power of ten, without trailing zeros."""
+    whole, rest = divmod(value, unit)
+    if not rest:
+        return str(whole)
+    return f"{whole}.{rest + unit}".replace(".1", ".", 1).rstrip("0")
+
+
+_INFLUX_UNITS = (
+    (WEEK, "w"),
+    (DAY, "d"),
+    (HOUR, "h"),
+    (MINUTE, "m"),
+    (SECOND, "s"),
+    (MILLISECOND, "ms"),
+    (MICROSECOND, "u"),
+)
+
+
+def format_duration_influx(ns: int) -> str:
+    """InfluxQL's form: the largest unit that divides `ns`, `90s`, `1w`, `0s`."""
+    ns = int(ns)
+    if ns == 0:
+        return "0s"
+    for unit, name in _INFLUX_UNITS:
+        if ns % unit == 0:
+            return f"{ns // unit}{name}"
+    return f"{ns}ns"
+
+
+_DURATION_PART = re.compile(r"([0-9]+)(ns|ms|[uµmshdw])")
+_DURATION_UNITS = {"ns": 1, "µ": MICROSECOND} | {name: unit for unit, name in _INFLUX_UNITS}
+
+
+def parse_duration_influx(text: str) -> int:
+    """Nanoseconds of an InfluxQL duration: an optional minus, then numbers with units of `ns u µ ms s m h d w`.
+
+    Sums wrap at 64 bits as Go's do; one that comes out negative without a minus is an error.
+    """
+    total, end, last = 0, int(text.startswith("-")), ""
+    if len(text.encode("utf-8", "surrogateescape")) < 2:
+        raise EvalError("invalid duration")
+    while end < len(text):
+        part = _DURATION_PART.match(text, end)
+        if part is None or int(part[1]) >= 1 << 63:
+            raise EvalError("invalid duration")
+        total += int(part[1]) * _DURATION_UNITS[part[2]]
+        end, last = part.end(), f"{int(part[1])}{part[2]}"
+    total = _wrap(total)
+    if text.startswith("-"):
+        return _wrap(-total)
+    if total < 0:
+        raise EvalError(f"overflowed duration {last}: choose a smaller duration or INF")
+    return total
+
+
+def _wrap(n: int) -> int:
+    """`n` as int64 arithmetic would have it."""
+    return (n + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+# Times
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_MONTHS = [
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+]  # fmt: skip
+_WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+
+
+def civil(days: int) -> tuple[int, int, int]:
+    """Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar without bounds."""
+    cycles, rest = divmod(days + _EPOCH - 1, 146097)  # of 400 years
+    d = date.fromordinal(rest + 1)
+    return d.year + 400 * cycles, d.month, d.day
+
+
+def days_from_civil(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date; `day` may be out of range."""
+    cycles, rest = divmod(year - 1, 400)
+    return date(rest + 1, month, 1).toordinal() + day - 1 + 146097 * cycles - _EPOCH
+
+
+@functools.lru_cache(maxsize=1024)
+def _date_text(days: int) -> str:
+    year, month, day = civil(days)
+    return f"{_year_text(year)}-{month:02d}-{day:02d}"
+
+
+def _year_text(year: int) -> str:
+    return f"{year:04d}" if year >= 0 else f"-{-year:04d}"
+
+
+def _clock(ns: int) -> tuple[int, int, int, int, int]:
+    """Days from 1970-01-01, hour, minute, second, nanosecond."""
+    days, rest = divmod(int(ns), DAY)
+    seconds, nanos = divmod(rest, SECOND)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return days, hour, minute, second, nanos
+
+
+def _fraction(nanos: int) -> str:
+    return f".{nanos:09d}".rstrip("0") if nanos else ""
+
+
+def format_time_rfc3339nano(ns: int) -> str:
+    """`2020-09-13T12:26:40.5Z`: no trailing zeros in the fraction."""
+    days, hour, minute, second, nanos = _clock(ns)
+    return f"{_date_text(days)}T{hour:02d}:{minute:02d}:{second:02d}{_fraction(nanos)}Z"
+
+
+def format_time_default(ns: int) -> str:
+    """time.Time's String: `2020-09-13 12:26:40.5 +0000 UTC`."""
+    days, hour, minute, second, nanos = _clock(ns)
+    return f"{_date_text(days)} {hour:02d}:{minute:02d}:{second:02d}{_fraction(nanos)} +0000 UTC"
+
+
+def times_rfc3339nano(times: np.ndarray) -> pa.StringArray:
+    """`format_time_rfc3339nano` of each of an int64 array."""
+    times = np.ascontiguousarray(times, dtype=np.int64)
+    if not times.size:
+        return pa.array([], pa.string())
+    seconds = times // SECOND
+    nanos = times - seconds * SECOND
+    text = np.empty((times.size, 30), np.uint8)
+    _write_seconds(text, seconds)
+    if not nanos.any():
+        text[:, 19] = ord("Z")
+        return _strings(text[:, :20].tobytes(), np.full(times.size, 20))
+    _write_nanos(text, nanos)
+    digits = text[:, 20:29] != ord("0")
+    length = np.where(digits.any(axis=1), 29 - np.argmax(digits[:, ::-1], axis=1), 19)
+    keep = np.arange(30) < length[:, None]
+    keep[:, 29] = True
+    return _strings(text[keep].tobytes(), length + 1)
+
+
+_PAIRS = np.array([[ord(c) for c in f"{i:02d}"] for i in range(100)], np.uint8)
+
+
+def _write_seconds(text: np.ndarray, seconds: np.ndarray) -> None:
+    """Fill columns 0-18 with `2006-01-02T15:04:05`."""
+    dates = seconds.astype("M8[s]").astype("M8[D]")
+    months = dates.astype("M8[M]")
+    year, month = np.divmod(months.astype(np.int64), 12)
+    year += 1970
+    day_second = seconds % 86400
+    text[:, 0:2] = _PAIRS[year // 100]
+    text[:, 2:4] = _PAIRS[year % 100]
+    text[:, 5:7] = _PAIRS[month + 1]
+    text[:, 8:10] = _PAIRS[(dates - months).astype(np.int64) + 1]
+    text[:, 11:13] = _PAIRS[day_second // 3600]
+    text[:, 14:16] = _PAIRS[day_second // 60 % 60]
+    text[:, 17:19] = _PAIRS[day_second % 60]
+    for column, mark in ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":")):
+        text[:, column] = ord(mark)
+
+
+def _write_nanos(text: np.ndarray, nanos: np.ndarray) -> None:
+    """Fill columns 19-29 with `.999999999Z`."""
+    text[:, 19] = ord(".")
+    text[:, 29] = ord("Z")
+    text[:, 28] = nanos % 10 + ord("0")
+    nanos = nanos // 10
+    for column in (26, 24, 22, 20):
+        text[:, column : column + 2] = _PAIRS[nanos % 100]
+        nanos = nanos // 100
+
+
+def _strings(data: bytes, lengths: np.ndarray) -> pa.StringArray:
+    offsets = np.zeros(lengths.size + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return pa.StringArray.from_buffers(lengths.size, pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+# Layouts. The longer element comes first where one begins another; a name must not run on in lower case.
+
+_ELEMENT = re.compile(
+    r"January|Jan(?![a-z])|Monday|Mon(?![a-z])|MST|0[1-6]|002|15|1|2006|2|_(?=2006)|_2|__2|3|4|5|PM|pm"
+    r"|-070000|-07:00:00|-0700|-07:00|-07|Z070000|Z07:00:00|Z0700|Z07:00|Z07|[.,](?:0+|9+)(?![0-9])"
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(layout: str) -> list[str]:
+    """Literal text and elements in turn; an even index is literal."""
+    parts, end = [""], 0
+    for found in _ELEMENT.finditer(layout):
+        parts[-1] += layout[end : found.start()]
+        end = found.end()
+        if found[0] == "_":
+            parts[-1] += "_"
+        else:
+            parts += [found[0], ""]
+    parts[-1] += layout[end:]
+    return parts
+
+
+def format_time_layout(ns: int, layout: str) -> str:
+    """time.Time's Format for UTC, with any of Go's layout elements."""
+    days, hour, minute, second, nanos = _clock(ns)
+    year, month, day = civil(days)
+    year_day = days - days_from_civil(year, 1, 1) + 1
+    half = "PM" if hour >= 12 else "AM"
+    hour12 = hour % 12 or 12
+    weekday = _WEEKDAYS[(days + 4) % 7]
+    values = {
+        "January": _MONTHS[month - 1], "Jan": _MONTHS[month - 1][:3], "1": month, "01": f"{month:02d}",
+        "Monday": weekday, "Mon": weekday[:3], "2": day, "_2": f"{day:2d}", "02": f"{day:02d}",
+        "__2": f"{year_day:3d}", "002": f"{year_day:03d}", "2006": _year_text(year), "06": f"{abs(year) % 100:02d}",
+        "15": f"{hour:02d}", "3": hour12, "03": f"{hour12:02d}", "4": minute, "04": f"{minute:02d}",
+        "5": second, "05": f"{second:02d}", "PM": half, "pm": half.lower(), "MST": "UTC",
+    }  # fmt: skip
+    parts = list(_layout(layout))
+    for i in range(1, len(parts), 2):
+        element = parts[i]
+        parts[i] = str(values[element]) if element in values else _zone_or_fraction(element, nanos)
+    return "".join(parts)
+
+
+def _zone_or_fraction(element: str, nanos: int) -> str:
+    if element[0] == "Z":
+        return "Z"
+    if element[0] == "-":
+        return element.replace("-07", "+00", 1)
+    digits = f"{nanos:09d}"[: len(element) - 1]
+    if element[1] == "0":
+        return element[0] + digits.ljust(len(digits), "0")
+    return (element[0] + digits).rstrip("0").rstrip(element[0])
+
+
+_RFC3339 = "2006-01-02T15:04:05.999999999Z07:00"
+_RFC3339_STRICT = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
+)
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds of an RFC 3339 time, as time.Parse with RFC3339Nano reads it; far years wrap at 64 bits."""
+    found = _RFC3339_STRICT.fullmatch(text)
+    if found is None:
+        return _TimeParser(text).parse()
+    year, month, day, hour, minute, second = (int(found[i]) for i in range(1, 7))
+    if not (1 <= month <= 12 and 1 <= day <= 28 and hour < 24 and minute < 60 and second < 60):
+        return _TimeParser(text).parse()
+    seconds = (days_from_civil(year, month, day) * 24 + hour) * 3600 + minute * 60 + second
+    if found[8]:
+        offset_hours, offset_minutes = int(found[9]), int(found[10])
+        if offset_hours > 23 or offset_minutes > 59:
+            return _TimeParser(text).parse()
+        seconds -= int(f"{found[8]}1") * (offset_hours * 3600 + offset_minutes * 60)
+    return _wrap(seconds * SECOND + int((found[7] or "").ljust(9, "0")[:9]))
+
+
+class _TimeParser:
+    """time.Parse for the layout RFC3339Nano, element by element: what it forgives and what it says of the rest."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.rest = text
+
+    def parse(self) -> int:
+        """The time, or EvalError with Go's message."""
+        year = self._year()
+        self._literal("-")
+        month = self._number("01", 1, 12, "month")
+        self._literal("-")
+        day = self._number("02", 0, 99, "day")
+        self._literal("T")
+        hour = self._number("15", 0, 23, "hour", fixed=False)
+        self._literal(":")
+        minute = self._number("04", 0, 59, "minute")
+        self._literal(":")
+        second = self._number("05", 0, 59, "second")
+        nanos = self._fraction()
+        offset = self._zone()
+        if self.rest:
+            raise self._error(f": extra text: {_quote_ascii(self.rest)}")
+        length = days_from_civil(year + month // 12, month % 12 + 1, 1) - days_from_civil(year, month, 1)
+        if not 1 <= day <= length:
+            raise self._error(": day out of range")
+        seconds = (days_from_civil(year, month, day) * 24 + hour) * 3600 + minute * 60 + second - offset
+        return _wrap(seconds * SECOND + nanos)
+
+    def _error(self, message: str) -> EvalError:
+        return EvalError(f"parsing time {_quote_ascii(self.text)}{message}")
+
+    def _mismatch(self, element: str) -> EvalError:
+        layout = _quote_ascii(_RFC3339)
+        return self._error(f" as {layout}: cannot parse {_quote_ascii(self.rest)} as {_quote_ascii(element)}")
+
+    def _literal(self, mark: str) -> None:
+        if not self.rest.startswith(mark):
+            raise self._mismatch(mark)
+        self.rest = self.rest[1:]
+
+    def _year(self) -> int:
+        found = re.match("[0-9]{4}", self.rest)
+        if not found:
+            raise self._mismatch("2006")
+        self.rest = self.rest[4:]
+        return int(found[0])
+
+    def _number(self, element: str, low: int, high: int, name: str, fixed: bool = True) -> int:
+        found = re.match("[0-9]{2}" if fixed else "[0-9]{1,2}", self.rest)
+        if not found:
+            raise self._mismatch(element)
+        self.rest = self.rest[found.end() :]
+        if not low <= int(found[0]) <= high:
+            raise self._error(f": {name} out of range")
+        return int(found[0])
+
+    def _fraction(self) -> int:
+        found = re.match("[.,]([0-9]+)", self.rest)
+        if not found:
+            return 0
+        self.rest = self.rest[found.end() :]
+        return int(found[1].ljust(9, "0")[:9])
+
+    def _zone(self) -> int:
+        """Seconds east of UTC; 24 hours and 60 minutes pass."""
+        if self.rest.startswith("Z"):
+            self.rest = self.rest[1:]
+            return 0
+        found = re.match("(.)([0-9]{2}):([0-9]{2})", self.rest, re.DOTALL)
+        if not found:
+            raise self._mismatch("Z07:00")
+        hours, minutes = int(found[2]), int(found[3])
+        if hours > 24 or minutes > 60:
+            part = "hour" if hours > 24 and minutes <= 60 else "minute"
+            raise self._error(f": time zone offset {part} out of range")
+        if found[1] not in "+-":
+            raise self._mismatch("Z07:00")
+        self.rest = self.rest[6:]
+        return int(f"{found[1]}1") * (hours * 3600 + minutes * 60)
+
+
+def _quote_ascii(text: str) -> str:
+    """Package time's own quote: all that is not printable ASCII byte by byte."""
+    out = []
+    for byte in text.encode("utf-8", "surrogateescape"):
+        if byte >= 0x80 or byte < 0x20:
+            out.append(f"\\x{byte:02x}")
+        else:
+            out.append(("\\" if byte in b'"\\' else "") + chr(byte))
+    return f'"{"".join(out)}"'
+
+
+# Numbers and strings
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9_]+\.?[0-9_]*|\.[0-9_]+)(?:[eE][+-]?[0-9][0-9_]*)?")
+_HEX = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F_]+\.?[0-9a-fA-F_]*|\.[0-9a-fA-F_]+)[pP][+-]?[0-9][0-9_]*")
+_NAMED = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE | re.ASCII)
+_LOOSE_UNDERSCORE = re.compile(r"(?<![0-9a-fA-FxX])_|_(?![0-9a-fA-F])")
+
+
+def parse_float(text: str) -> float:
+    """strconv.ParseFloat(text, 64): decimal or hexadecimal, `inf`, `nan`; EvalError for bad or too large ones."""
+    if _NAMED.fullmatch(text):
+        return float(text)
+    hexadecimal = _HEX.fullmatch(text)
+    if not (hexadecimal or _DECIMAL.fullmatch(text)) or not _digits_and_underscores(text, bool(hexadecimal)):
+        raise EvalError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax")
+    bare = text.replace("_", "")
+    try:
+        value = float.fromhex(bare) if hexadecimal else float(bare)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value):
+        raise EvalError(f"strconv.ParseFloat: parsing {quote(text)}: value out of range")
+    return value
+
+
+def _digits_and_underscores(text: str, hexadecimal: bool) -> bool:
+    """Whether the mantissa has a digit and every underscore stands between digits."""
+    mantissa = re.split("[pP]" if hexadecimal else "[eE]", text)[0]
+    if hexadecimal:
+        mantissa = mantissa.lstrip("+-")[2:]
+    if not re.search("[0-9a-fA-F]", mantissa):
+        return False
+    return not _LOOSE_UNDERSCORE.search(text)
+
+
+def parse_int(text: str) -> int:
+    """strconv.ParseInt(text, 10, 64); EvalError for anything but a sign and digits and for what int64 cannot hold."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    leading = re.match("[0-9]*", digits)
+    assert leading is not None
+    magnitude = int(leading[0] or 0)
+    if leading.end() != len(digits) or not digits:
+        problem = "value out of range" if magnitude >= 1 << 64 else "invalid syntax"
+    elif magnitude >= (1 << 63) + text.startswith("-"):
+        problem = "value out of range"
+    else:
+        return -magnitude if text.startswith("-") else magnitude
+    raise EvalError(f"strconv.ParseInt: parsing {quote(text)}: {problem}")
+
+
+_ESCAPES = {7: r"\a", 8: r"\b", 12: r"\f", 10: r"\n", 13: r"\r", 9: r"\t", 11: r"\v", 34: r"\"", 92: r"\\"}
+
+
+def quote(text: str) -> str:
+    """strconv.Quote: a Go string literal; bytes that are no UTF-8 as `\\xff`, unprintable runes as `\\u00ad`."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return f'"{"".join(map(_quote_rune, text))}"'
+
+
+def _quote_rune(c: str) -> str:
+    rune = ord(c)
+    if rune in _ESCAPES:
+        return _ESCAPES[rune]
+    if c.isprintable():
+        return c
+    if 0xDC80 <= rune <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{rune - 0xDC00:02x}"
+    if rune < 0x20 or rune == 0x7F:
+        return f"\\x{rune:02x}"
+    return f"\\u{rune:04x}" if rune < 0x10000 else f"\\U{rune:08x}"
