@@ -1,0 +1,96 @@
+"""Where data leaves a task: httpOut and influxDBOut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tickc.runtime.batch import Batch, Points, Rows, Segments, Text
+from tickc.runtime.graph import Operator
+
+
+class HttpOut(Operator):
+    """Shows each point or batch under `path`, and passes it on."""
+
+    def __init__(self, *, name: str, path: str) -> None:
+        super().__init__(name=name)
+        self.path = path
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        self.send("httpOut", self.path, batch)
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Points for InfluxDB, in order, with the database, retention policy, measurement and tags they are written with.
+
+    unit: ns of one unit of the timestamps.
+    """
+
+    rows: Rows
+    unit: int
+
+
+# models.GetPrecisionMultiplier of InfluxDB 1.9: other texts, "us" among them, leave nanoseconds
+UNITS = {"u": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_GO_DURATION = re.compile(r"1(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*")
+
+
+def precision_unit(precision: str) -> int | None:
+    """ns of one unit of timestamps; None where Kapacitor refuses to write (`1<precision>` is no duration of Go)."""
+    if not _GO_DURATION.fullmatch("1" + (precision or "ns")):
+        return None
+    return UNITS.get(precision, 1)
+
+
+class InfluxDBOut(Operator):
+    """Writes points to InfluxDB; nothing comes behind it.
+
+    Kapacitor influxdb_out.go: a point is written to its own database and policy unless the node names them, a batch
+    only to those that the node names; tags of the node win over tags of the point.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        database: str = "",
+        policy: str = "",
+        measurement: str = "",
+        precision: str = "",
+        tags: Mapping[str, str] = {},
+        **delivery: Any,
+    ) -> None:
+        """delivery: cluster, write consistency, buffer size and the like, which only a writer to a server heeds."""
+        super().__init__(name=name)
+        self.database, self.policy, self.measurement = database, policy, measurement
+        self.unit = precision_unit(precision)
+        self.tags = dict(tags)
+        self.delivery = delivery
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        self._write(batch.rows)
+        return ()
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        batch = batch.flat()
+        n = len(batch.rows)
+        nowhere = Text.constant("", n)
+        self._write(batch.rows.with_(name=batch.name.take(batch.owner()), database=nowhere, policy=nowhere))
+        return ()
+
+    def _write(self, rows: Rows) -> None:
+        n = len(rows)
+        if self.unit is None:
+            self.errors["failed to write points to InfluxDB: precision is not a duration unit"] += n
+            return
+        if not n:
+            return
+        own = {"database": self.database, "policy": self.policy, "name": self.measurement}
+        changes: dict[str, Any] = {k: Text.constant(v, n) for k, v in own.items() if v}
+        if self.tags:
+            changes["tags"] = {**rows.tags, **{k: Text.constant(v, n) for k, v in self.tags.items()}}
+        self.send("influxDBOut", f"{self.database}.{self.policy}", Write(rows.with_(**changes), self.unit))
