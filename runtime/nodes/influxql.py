@@ -1,0 +1,517 @@
+"""InfluxQL functions: aggregates, selectors and transforms of one field.
+
+On a batch edge a segment is a batch; on a stream edge it is a run of consecutive points of a group with equal time,
+known to be complete when a point with another time comes. Which reducer works on a segment is decided by the kind of
+its first usable value; `resolve_segments` and `scan_runs` do that for columns that mix kinds, the kernels in `reducers`
+then see only values of one kind. Rules come from Kapacitor's influxql.go and influxql.gen.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import MISSING, Array, Batch, Column, Groups, Points, Rows, Segments, Text, Vocabulary, select
+from tickc.runtime.graph import Operator
+from tickc.runtime.kernel import kernel
+from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes import reducers as r
+from tickc.runtime.nodes.common import group_tags, no_text
+from tickc.runtime.nodes.window import Names, grown, rows_by_group
+
+NUMERIC = (Kind.FLOAT, Kind.INT)
+ANY = (Kind.FLOAT, Kind.INT, Kind.STRING, Kind.BOOL)
+VALUE_KINDS = 4  # FLOAT, INT, STRING, BOOL: the kinds that have reducers
+NONE = 15  # in place of a kind: no reducer yet
+TIME, KIND, OPEN, NAME = range(4)  # columns of the i8 state of a group's open run
+FLOAT, INT, DURATION, NIL = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION), int(Kind.NIL)
+
+AGGREGATES = ("count", "mean", "median", "mode", "spread", "stddev", "sum")
+SELECTORS = ("first", "last", "min", "max", "percentile")
+TO_BATCH = ("bottom", "distinct", "holtWinters", "holtWintersWithFit", "top")
+TRANSFORMS = ("cumulativeSum", "difference", "elapsed", "movingAverage")
+FUNCTIONS = {
+    name: ANY if name in ("count", "distinct", "elapsed", "first", "last") else NUMERIC
+    for name in (*AGGREGATES, *SELECTORS, *TO_BATCH, *TRANSFORMS)
+}
+"""Every function, with the kinds of field that it takes."""
+EMPTY_OK = ("count", "sum")  # emit something for a batch without points
+NEED_VALUE = ("first", "last", "max", "median", "min", "mode")  # Kapacitor dies where a reducer of these got no value
+
+
+@kernel
+def realize(kind, supported, node):  # type: ignore[no-untyped-def]
+    """The kind whose reducer a first value of `kind` gets; NONE where it gets none.
+
+    node: i8[2], the last kind that was asked for and the last that had a reducer. An unsupported kind is refused once;
+    when the same kind is asked for again, the node gives the reducer that it still has (Kapacitor getCreateFn).
+    """
+    if kind == DURATION:  # an int64 to Go's reflection, but not when the value is read
+        kind = INT
+    if kind == node[0] and node[1] != NONE:
+        return node[1]
+    node[0] = kind
+    if not supported[kind]:
+        return NONE
+    node[1] = kind
+    return kind
+
+
+@kernel
+def resolve_segments(
+    kinds, index, start, stop, supported, empty_ok, node, out_index, out_start, out_stop, out_kind, bad
+):  # type: ignore[no-untyped-def]
+    """Which rows of each segment reach a reducer, and of which kind it is, for a column of several kinds.
+
+    kinds: u1[rows]; supported: bool[16]. out_index: i8[total] lists the rows; out_kind: i8[m], NONE where the segment
+    emits nothing. bad: i8[16, 16] counts the errors by the kind of the reducer (NONE: none yet) and of the value.
+    """
+    at = 0
+    for j in range(start.size):
+        kind = np.int64(NONE)
+        size = 0
+        out_start[j] = at
+        for i in range(start[j], stop[j]):
+            row = np.int64(i) if index is None else index[i]
+            k = np.int64(kinds[row])
+            if kind == NONE:
+                if k != MISSING and k != NIL:
+                    kind = np.int64(realize(k, supported, node))
+                if kind == NONE:
+                    bad[NONE, k] += 1
+                    continue
+            size += 1
+            if k == kind:
+                out_index[at] = row
+                at += 1
+            else:
+                bad[kind, k] += 1
+        if size == 0 and empty_ok:
+            kind = np.int64(realize(FLOAT, supported, node))
+        out_kind[j] = kind
+        out_stop[j] = at
+
+
+@kernel
+def scan_runs(
+    kinds, time, name, group, kept_group, supported, node, runs, run_of_group, row_run,
+    out_run, out_row, out_time, out_kind, out_name, bad,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Cut the points of each group into runs of equal time, and choose each run's reducer.
+
+    kinds: u1[n], time: i8[n], name, group: i4[n]; kept_group: i4[c], the groups of the rows carried from earlier
+    batches, all of them of the open runs. runs: i8[groups, 4], the open runs; run_of_group: i8[groups] scratch.
+    row_run: i8[c + n] gets each row's run, -1 where the row does not reach a reducer. For each run that ends with a
+    reducer the out arrays get its number, the row that ends it, its time, kind and name. Returns (ended, all) runs.
+    """
+    known = np.int64(0)
+    ended = 0
+    carried = kept_group.size
+    for g in range(run_of_group.size):
+        run_of_group[g] = -1
+    for i in range(carried):
+        g = kept_group[i]
+        if run_of_group[g] < 0:
+            run_of_group[g] = known
+            known += 1
+        row_run[i] = run_of_group[g]
+    for i in range(group.size):
+        g = group[i]
+        if runs[g, OPEN] == 0 or runs[g, TIME] != time[i]:
+            if runs[g, OPEN] != 0 and runs[g, KIND] != NONE:
+                if run_of_group[g] < 0:  # a reducer that got no value
+                    run_of_group[g] = known
+                    known += 1
+                out_run[ended] = run_of_group[g]
+                out_row[ended] = i
+                out_time[ended] = runs[g, TIME]
+                out_kind[ended] = runs[g, KIND]
+                out_name[ended] = runs[g, NAME]
+                ended += 1
+            runs[g, OPEN] = 1
+            runs[g, TIME] = time[i]
+            runs[g, KIND] = NONE
+            runs[g, NAME] = name[i]
+            run_of_group[g] = -1
+        row_run[carried + i] = -1
+        k = np.int64(kinds[i])
+        if runs[g, KIND] == NONE:
+            if k != MISSING and k != NIL:
+                runs[g, KIND] = realize(k, supported, node)
+            if runs[g, KIND] == NONE:
+                bad[NONE, k] += 1
+                continue
+        if k != runs[g, KIND]:
+            bad[runs[g, KIND], k] += 1
+            continue
+        if run_of_group[g] < 0:
+            run_of_group[g] = known
+            known += 1
+        row_run[carried + i] = run_of_group[g]
+    return ended, known
+
+
+@dataclass(frozen=True)
+class Slices:
+    """m segments that emit, each a slice of rows that all have the field with one kind.
+
+    index, start, stop as in `Segments`; kind: u1[m] the kind of each slice; time: i8[m] ns, what the output is stamped
+    with; group, name, seq: those of the output.
+    """
+
+    rows: Rows
+    index: Array | None
+    start: Array
+    stop: Array
+    kind: Array
+    time: Array
+    group: Array
+    name: Text
+    seq: Array
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, chosen: Array) -> Slices:
+        """Some of the slices (index array or mask)."""
+        return replace(
+            self,
+            start=self.start[chosen],
+            stop=self.stop[chosen],
+            kind=self.kind[chosen],
+            time=self.time[chosen],
+            group=self.group[chosen],
+            name=self.name.take(chosen),
+            seq=self.seq[chosen],
+        )
+
+
+class InfluxQL(Operator):
+    """One InfluxQL function of `field`; see `FUNCTIONS`.
+
+    args: what the function takes besides the field, as written after or before it (percentile: p; top, bottom: n, names
+    that have no effect; elapsed: ns; movingAverage: n; holtWinters: h, m, ns). point_times: `.usePointTimes()`.
+    """
+
+    STATE = ("errors", "names", "node", "runs", "run_names", "kept", "kept_group", "transform")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        function: str,
+        field: str,
+        as_name: str,
+        args: tuple[Any, ...] = (),
+        point_times: bool = False,
+    ) -> None:
+        super().__init__(name=name)
+        self.function, self.field, self.as_name = function, field, as_name
+        self.args, self.point_times = args, point_times
+        self.supported = np.zeros(16, np.bool_)
+        self.supported[list(FUNCTIONS[function])] = True
+        self.empty_ok = function in EMPTY_OK
+        self.names = Names()  # of the groups, for output of batch edges and transforms
+        self.node = np.array([NONE, NONE], np.int64)
+        self.runs = np.zeros((0, 4), np.int64)
+        self.run_names = Vocabulary()
+        self.kept: Rows | None = None  # rows of the open runs
+        self.kept_group = np.zeros(0, np.int32)
+        self.transform: dict[str, Array] = {}
+
+    # Batch edges
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        self.names.learn(batch.group, batch.groups, batch.name)
+        slices = self._resolve(batch)
+        if len(slices):
+            yield from self._reduce(slices, batch.groups)
+
+    def _resolve(self, batch: Segments) -> Slices:
+        """The segments that emit."""
+        column = batch.rows.field(self.field)
+        if (kind := self._only_kind(column)) is not None:
+            if not isinstance(column.kinds, Kind):
+                whole, batch = batch, batch.keep(column.kinds != MISSING)
+                self._missing(int(whole.sizes.sum() - batch.sizes.sum()))
+            return self._resolve_uniform(batch, kind)
+        return self._resolve_mixed(batch, column)
+
+    def _only_kind(self, column: Column) -> Kind | None:
+        """The one supported kind of the column, beside missing values; None where the rules of `realize` count."""
+        if isinstance(column.kinds, Kind):
+            found = {column.kinds}
+        else:
+            found = {Kind(k) for k in np.flatnonzero(np.bincount(column.kinds, minlength=16)).tolist()} - {Kind.MISSING}
+        kind = found.pop() if len(found) == 1 else None
+        return kind if kind in FUNCTIONS[self.function] else None
+
+    def _resolve_uniform(self, batch: Segments, kind: Kind) -> Slices:
+        filled = batch.sizes > 0
+        kinds = np.where(filled, np.uint8(kind), np.uint8(FLOAT))
+        if not self.empty_ok:
+            asked = filled.any()
+        else:
+            asked = len(batch) > 0
+        if asked:
+            self.node[:] = kind if not self.empty_ok else kinds[-1]
+        slices = Slices(
+            batch.rows, batch.index, batch.start, batch.stop, kinds, batch.tmax, batch.group,
+            self.names.of(batch.group), batch.seq,
+        )  # fmt: skip
+        return slices if self.empty_ok or filled.all() else slices.take(filled)
+
+    def _resolve_mixed(self, batch: Segments, column: Column) -> Slices:
+        m = len(batch)
+        index = np.empty(int(batch.sizes.sum()), np.int64)
+        start, stop, kind = np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
+        bad = np.zeros((16, 16), np.int64)
+        resolve_segments(
+            column.kinds_array(), batch.index, batch.start, batch.stop, self.supported, self.empty_ok, self.node,
+            index, start, stop, kind, bad,
+        )  # fmt: skip
+        self._count_errors(bad)
+        slices = Slices(
+            batch.rows, index, start, stop, kind.astype(np.uint8), batch.tmax, batch.group,
+            self.names.of(batch.group), batch.seq,
+        )  # fmt: skip
+        return slices.take(kind != NONE)
+
+    # Stream edges
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        slices = self._runs(batch)
+        if len(slices):
+            yield from self._reduce(slices, batch.groups)
+
+    def _runs(self, batch: Points) -> Slices:
+        """The runs that end in this batch; the rows of those that stay open are kept."""
+        n, groups = len(batch), len(batch.groups)
+        carried = len(self.kept_group)
+        own = self._needed(batch.rows)
+        rows = own if self.kept is None else Rows.concat([self.kept, own])
+        self.runs = grown(self.runs, groups)
+        name = batch.rows.name.recode(self.run_names)
+        run_of_group = np.empty(len(self.runs), np.int64)
+        row_run = np.empty(carried + n, np.int64)
+        run, row, time, kind, code = (np.empty(n, np.int64) for _ in range(5))
+        bad = np.zeros((16, 16), np.int64)
+        ended, known = scan_runs(
+            batch.rows.field(self.field).kinds_array(), batch.rows.time, name.codes, batch.group, self.kept_group,
+            self.supported, self.node, self.runs, run_of_group, row_run, run, row, time, kind, code, bad,
+        )  # fmt: skip
+        self._count_errors(bad)
+        used = np.flatnonzero(row_run >= 0)
+        index, begin = np.empty(len(used), np.int64), np.empty(known + 1, np.int64)
+        rows_by_group(row_run[used], known, index, begin)
+        run, row = run[:ended], row[:ended]
+        slices = Slices(
+            rows, used[index], begin[run], begin[run + 1], kind[:ended].astype(np.uint8), time[:ended],
+            batch.group[row], Text(code[:ended].astype(np.int32), self.run_names), batch.seq[row],
+        )  # fmt: skip
+        still_open = np.ones(known, np.bool_)
+        still_open[run] = False
+        keep = used[still_open[row_run[used]]]
+        group = np.concatenate([self.kept_group, batch.group])
+        self.kept, self.kept_group = rows.take(keep), group[keep]
+        return slices
+
+    def _needed(self, rows: Rows) -> Rows:
+        """The columns that the function reads."""
+        if self.function in SELECTORS:
+            return rows
+        tags = rows.tags if self.function in ("top", "bottom") else {}
+        fields = {self.field: rows.field(self.field)}
+        return Rows(rows.time, no_text(len(rows)), no_text(len(rows)), no_text(len(rows)), tags, fields)
+
+    # Errors
+
+    def _missing(self, n: int) -> None:
+        if n:
+            self.errors[f'field "{self.field}" missing from point'] += n
+
+    def _count_errors(self, bad: Array) -> None:
+        """Count what the resolving kernels met; `bad` as there."""
+        for kind, found in np.argwhere(bad).tolist():
+            n = int(bad[kind, found])
+            if found == MISSING:
+                self._missing(n)
+            elif kind == NONE and found != NIL:
+                self.errors[f"cannot apply {self.function} to {Kind(found).label} field"] += n
+            else:
+                expected = "" if kind == NONE else f", expected {Kind(kind).label}"
+                self.errors[f'field "{self.field}" has wrong type {Kind(found).label}{expected}'] += n
+
+    # Reducing
+
+    def _reduce(self, slices: Slices, groups: Groups) -> Iterable[Batch]:
+        slices = self._survivors(slices)
+        if not len(slices):
+            return
+        if self.function in SELECTORS:
+            yield from self._select(slices, groups)
+        else:
+            yield self._aggregate(slices, groups)
+
+    def _survivors(self, slices: Slices) -> Slices:
+        """Without the slices that have a reducer but no value, where that would end Kapacitor."""
+        if self.function not in NEED_VALUE:
+            return slices
+        filled = slices.stop > slices.start
+        if filled.all():
+            return slices
+        self.errors[f"{self.function} of no value"] += int(len(slices) - filled.sum())
+        return slices.take(filled)
+
+    def _by_kind(self, slices: Slices) -> Iterable[tuple[Array | None, Kind, Slices]]:
+        """The slices of each kind, with their places among all (None: all of them)."""
+        first = slices.kind[0]
+        if (slices.kind == first).all():
+            yield None, Kind(int(first)), slices
+            return
+        for kind in np.unique(slices.kind).tolist():
+            places = np.flatnonzero(slices.kind == kind)
+            yield places, Kind(kind), slices.take(places)
+
+    def _aggregate(self, slices: Slices, groups: Groups) -> Points:
+        m = len(slices)
+        parts: list[tuple[Array, Column]] = []
+        time = slices.time
+        for places, kind, part in self._by_kind(slices):
+            column, own_time = self._values(part, kind)
+            if places is None:
+                parts, time = [(np.arange(m), column)], own_time
+                break
+            parts.append((places, column))
+            time = time if time is not slices.time else time.copy()
+            time[places] = own_time
+        column = parts[0][1] if len(parts) == 1 else select(parts, m)
+        return self._points(slices, groups, time, column)
+
+    def _points(self, slices: Slices, groups: Groups, time: Array, column: Column) -> Points:
+        m = len(slices)
+        tags = group_tags(groups, slices.group)
+        rows = Rows(time, slices.name, no_text(m), no_text(m), tags, {self.as_name: column})
+        return Points(rows, slices.group, groups, slices.seq)
+
+    def _values(self, slices: Slices, kind: Kind) -> tuple[Column, Array]:
+        """The aggregate of each slice, and its time."""
+        m, index, start, stop = len(slices), slices.index, slices.start, slices.stop
+        sizes = stop - start
+        stamp = slices.time
+        if self.function == "count":
+            if self.point_times:
+                stamp = np.where(sizes > 0, stamp, 0)
+            return Column.of(Kind.INT, sizes), stamp
+        values = data_of(slices.rows.field(self.field), kind)
+        if self.function == "sum":
+            out = np.empty(m, values.dtype)
+            r.sum_(values, index, start, stop, out)
+            return Column.of(kind, out), np.zeros(m, np.int64) if self.point_times else stamp
+        if self.function == "spread":
+            out = np.empty(m, values.dtype)
+            (r.spread_f if kind is Kind.FLOAT else r.spread_i)(values, index, start, stop, out)
+            return Column.of(kind, out), stamp
+        out = np.empty(m, np.float64)
+        if self.function == "mean":
+            (r.mean_f if kind is Kind.FLOAT else r.mean_i)(values, index, start, stop, out)
+            return Column.of(Kind.FLOAT, out), stamp
+        index, values, time = self._near(slices, values)
+        if self.function == "stddev":
+            r.stddev(values, index, start, stop, out)
+            return Column.of(Kind.FLOAT, out), stamp
+        longest = int(sizes.max())
+        order = np.empty(longest, np.int64)
+        alone = sizes == 1
+        rows = start if index is None else index[np.where(alone, start, 0)]
+        if self.function == "median":
+            if kind is Kind.FLOAT:
+                r.median_f(values, index, start, stop, np.empty(longest), order, out)
+                if self.point_times:
+                    stamp = np.where(alone, time[rows], stamp)
+            else:
+                r.median_i(values, index, start, stop, np.empty(longest, np.int64), out)
+            return Column.of(Kind.FLOAT, out), stamp
+        row = np.empty(m, np.int64)
+        r.mode_rows(values, time, index, start, stop, order, row)
+        if self.point_times:
+            stamp = np.where(alone, time[row], stamp)
+        return Column.of(kind, values[row]), stamp
+
+    def _near(self, slices: Slices, values: Array) -> tuple[Array | None, Array, Array]:
+        """The index, values and times for kernels that read a slice more than once: gathered in the order of the index
+        where slices overlap, so that each is contiguous."""
+        index, time = slices.index, slices.rows.time
+        if index is None or int((slices.stop - slices.start).sum()) < 2 * len(index):
+            return index, values, time
+        return None, values[index], time[index]
+
+    def _select(self, slices: Slices, groups: Groups) -> Iterable[Points]:
+        row = np.empty(len(slices), np.int64)
+        for places, kind, part in self._by_kind(slices):
+            picked = self._pick(part, kind)
+            if places is None:
+                row = picked
+                break
+            row[places] = picked
+        if not (row >= 0).all():
+            slices, row = slices.take(row >= 0), row[row >= 0]
+        if not len(slices):
+            return
+        chosen = slices.rows.take(row)
+        fields = {k: v for k, v in chosen.fields.items() if k not in (self.field, self.as_name)}
+        fields[self.as_name] = chosen.fields[self.field]
+        rows = Rows(
+            chosen.time if self.point_times else slices.time, slices.name, no_text(len(row)), no_text(len(row)),
+            chosen.tags, fields,
+        )  # fmt: skip
+        yield Points(rows, slices.group, groups, slices.seq)
+
+    def _pick(self, slices: Slices, kind: Kind) -> Array:
+        """i8[m]: the row that a selector takes from each slice, -1 for none."""
+        start, stop = slices.start, slices.stop
+        out = np.empty(len(slices), np.int64)
+        column = slices.rows.field(self.field)
+        if self.function != "percentile":
+            reduce = {"first": r.first_rows, "last": r.last_rows, "min": r.min_rows, "max": r.max_rows}[self.function]
+            keys = order_keys(column, kind, false_first=self.function == "first")
+            reduce(keys, slices.rows.time, slices.index, start, stop, out)
+            return out
+        index, values, _ = self._near(slices, data_of(column, kind))
+        longest = int((stop - start).max())
+        scratch, order = np.empty(longest, values.dtype), np.empty(longest, np.int64)
+        r.percentile_rows(values, index, start, stop, np.float64(self.args[0]), scratch, order, out)
+        if index is None and slices.index is not None:
+            out = np.where(out >= 0, slices.index[out], -1)
+        return out
+
+
+def data_of(column: Column, kind: Kind) -> Array:
+    """The numbers of one kind; an array without elements where the column has none of it."""
+    found = column.data.get(kind)
+    if found is None:
+        return np.empty(0, np.float64 if kind is Kind.FLOAT else np.int64)
+    return np.ascontiguousarray(found)
+
+
+def order_keys(column: Column, kind: Kind, *, false_first: bool = False) -> Array:
+    """f8[n] or i8[n] that compare as the values of `kind` do: numbers themselves, strings by their bytes, false before
+    true (`first` wants it reversed, so that the larger key is the one that it prefers)."""
+    if kind is Kind.STRING:
+        return string_ranks(column.data[kind]) if kind in column.data else np.empty(0, np.int64)
+    if kind is Kind.BOOL:
+        values = column.data.get(kind, np.empty(0, np.bool_))
+        return (~values if false_first else values).astype(np.int64)
+    return data_of(column, kind)
+
+
+def string_ranks(text: Text) -> Array:
+    """i8[n]: the place of each string among those that occur, in byte order (which is that of code points)."""
+    used = text.used()
+    strings = text.vocabulary.strings
+    ranks = np.full(len(strings) + 1, -1, np.int64)
+    ranks[sorted(used.tolist(), key=lambda code: strings[code])] = np.arange(len(used))
+    return ranks[text.codes]
