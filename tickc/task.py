@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tickc.runtime.results import Results
 
 
+class ModuleError(Exception):
+    """A file is not a module that tickc generated."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A task that was compiled from a script or loaded from a generated module.
@@ -43,11 +47,17 @@ class Task:
 
     @staticmethod
     def load(path: str | Path) -> Task:
-        """The task of a generated module; its name is the file's. Raises OSError where it cannot be read."""
-        text = Path(path).read_text(encoding="utf-8")
+        """The task of a generated module; its name is the file's.
+
+        Raises OSError where the file cannot be read, ModuleError where it is no such module.
+        """
         name = Path(path).stem
-        module = _execute(text, name, str(path))
-        return Task(name, text, module, module.LINES)
+        try:
+            text = Path(path).read_bytes().decode("utf-8")
+            module = _execute(text, name, str(path))
+            return Task(name, text, module, module.LINES)
+        except (UnicodeDecodeError, SyntaxError, ImportError, AttributeError, NameError) as error:
+            raise ModuleError(f"{path} is not a module of tickc: {error}") from error
 
     def build(self) -> Graph:
         """The graph of operators with fresh state."""
@@ -57,6 +67,21 @@ class Task:
         """Send rows through the task; yields what leaves it, in order, then what the end of the input releases."""
         return self.build().run(batches)
 
+    def locate(self, error: BaseException) -> str | None:
+        """Where in the script an error arose that an operator raised: `in window2 (lines 5-8)`; None where in none.
+
+        The text becomes a note of the error, which tracebacks show.
+        """
+        name = failed_operator(error)
+        if name is None:
+            return None
+        first, last = self.lines.get(name, (0, 0))
+        place = "" if not first else f" (line {first})" if first == last else f" (lines {first}-{last})"
+        text = f"in {name}{place}"
+        if text not in getattr(error, "__notes__", ()):
+            error.add_note(text)
+        return text
+
     def replay(self, recording: Any) -> Results:
         """Replay a recording as Kapacitor does and collect all results.
 
@@ -64,15 +89,20 @@ class Task:
         """
         from tickc.runtime.batch import Rows
         from tickc.runtime.results import Results
-        from tickc.runtime.sources.recording import open_recording
 
         if isinstance(recording, Rows):
             recording = [recording]
         elif isinstance(recording, (str, Path)):
+            from tickc.runtime.sources.recording import open_recording
+
             recording = open_recording(recording)
         results = Results(self.name)
-        for output in self.process(recording):
-            results.add(output)
+        try:
+            for output in self.process(recording):
+                results.add(output)
+        except Exception as error:
+            self.locate(error)
+            raise
         return results
 
     def backfill(
@@ -95,23 +125,54 @@ class Task:
         return backfill(self, inputs, output, start=start, stop=stop, workers=workers, **options)
 
 
+def failed_operator(error: BaseException) -> str | None:
+    """The name of the operator whose code raised `error`, the innermost one; None where none was running."""
+    from tickc.runtime.graph import Operator
+
+    name = None
+    trace = error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        name = owner.name if isinstance(owner, Operator) else name
+        trace = trace.tb_next
+    return name
+
+
 def load_text(text: str, name: str) -> ModuleType:
     """Import a generated module from the cache folder, so that tracebacks show its lines."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+    data = text.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(data).hexdigest()[:20]
     path = cache_folder() / "modules" / f"m_{digest}.py"
     try:
         if not path.exists():
-            _write_whole(path, text)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
     except OSError:  # no folder to write to: the text is kept in memory instead
         linecache.cache[str(path)] = (len(text), None, text.splitlines(True), str(path))
     return _execute(text, f"tickc_module_{digest}", str(path))
 
 
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as f:
-        f.write(text)
-    os.replace(f.name, path)
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all; a device or pipe is written to. Raises OSError."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        os.chmod(temporary, path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _execute(text: str, name: str, path: str) -> ModuleType:

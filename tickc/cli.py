@@ -1,0 +1,571 @@
+"""The command line: check, fmt, compile, replay, backfill, show.
+
+Exit codes: 0 success; 1 a failure while running; 2 bad usage or a script that does not compile; 130 interrupted.
+Results go to stdout, all else to stderr. Only click is imported at the top: what a command needs the command imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tickc.compiler import Compiled
+    from tickc.task import Task
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(Exception):
+    """Something that the user can mend: a sentence, what to do about it, and the exit code."""
+
+    def __init__(self, message: str, hint: str = "", code: int = FAILED) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.code = message, hint, code
+
+
+# ------------------------------------------------------------------------------------------------------ the entry
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code and never raises."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(arguments, prog_name="tickc", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted", style="error")
+        return INTERRUPTED
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else FAILED
+    except BaseException as error:
+        return _report(error)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    """A polite kill: leave through the `finally` blocks, so that no half output stays behind."""
+    raise SystemExit(128 + number)
+
+
+def _report(error: BaseException) -> int:
+    """Tell an error as a person wants to read it; returns the exit code."""
+    if os.environ.get("TICKC_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    told = _as_failure(error)
+    _say(f"error: {told.message}" if told.message else "", told.hint, style="error")
+    return told.code
+
+
+def _as_failure(error: BaseException) -> Failure:
+    kind = type(error).__name__  # so that telling an error loads nothing
+    if isinstance(error, Failure):
+        return error
+    if kind == "TickError":
+        _show_script_errors(error)
+        return Failure("", code=REFUSED)
+    if kind in ("SourceError", "SinkError"):
+        return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
+    if isinstance(error, OSError):
+        return Failure(_os_message(error))
+    if isinstance(error, MemoryError):
+        return Failure("out of memory", "read fewer rows at a time: --batch-rows 8192")
+    return _internal(error)
+
+
+def _os_message(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _internal(error: BaseException) -> Failure:
+    where = getattr(error, "__notes__", None)
+    place = f" {where[0]}" if where else ""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Failure(
+        f"internal error{place}: {text}",
+        "this is a mistake in tickc; please report it with the script and what TICKC_DEBUG=1 prints",
+    )
+
+
+def _say(text: str, hint: str = "", style: str = "") -> None:
+    """A message on stderr, coloured on a terminal; a terminal that went away is no error."""
+    if hint:
+        text = f"{text}\n  = hint: {hint}" if text else f"hint: {hint}"
+    if not text:
+        return
+    with contextlib.suppress(OSError):
+        click.echo(_coloured(text) if style else text, err=True, color=_colour())
+
+
+def _colour() -> bool | None:
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _coloured(text: str) -> str:
+    """Errors in red, carets in red, hints in cyan, the frame of a source line in blue."""
+    return "\n".join(_coloured_line(line) for line in text.split("\n"))
+
+
+def _coloured_line(line: str) -> str:
+    head, colon, rest = line.partition(": ")
+    if head.startswith("error") and colon:
+        return click.style(head, fg="red", bold=True) + colon + click.style(rest, bold=True)
+    gutter, bar, code = line.partition("│")
+    if bar and not gutter.strip():
+        return click.style(gutter + bar, fg="blue") + click.style(code, fg="red", bold=True)
+    if bar and gutter.strip().isdigit():
+        return click.style(gutter + bar, fg="blue") + code
+    if line.lstrip().startswith("= hint"):
+        return click.style(line, fg="cyan")
+    return line
+
+
+def _show_script_errors(error: Any) -> None:
+    """Every mistake of a script, and how many there are where that is not plain to see."""
+    _say(str(error).rstrip("\n"), style="error")
+    if (count := len(error.diagnostics)) > 1:
+        _say(f"\n{count} errors", style="error")
+
+
+# ----------------------------------------------------------------------------------------------- shared options
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tickc", message="tickc %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is done and how long it takes.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """Compile TICKscript, the language of InfluxData Kapacitor, and run it on data.
+
+    \b
+    Examples:
+      tickc check cpu_alert.tick
+      tickc compile cpu_alert.tick -o cpu_alert.py
+      tickc replay cpu_alert.tick --recording cpu.srpl
+      tickc backfill cpu_alert.tick --input 'data/*.parquet' --output out
+    """
+    context.obj = verbose
+
+
+def _several(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+_vars = click.option(
+    "--vars",
+    "vars_file",
+    metavar="FILE",
+    help='Values of template variables, JSON as Kapacitor takes it: {"crit": {"type": "float", "value": 90}}.',
+)
+_passes = _several(
+    click.option("--no-pass", "no_pass", multiple=True, metavar="NAME", help="Leave out an optimiser pass."),
+    click.option("--no-passes", is_flag=True, help="Leave out all optimiser passes."),
+)
+_task = click.option(
+    "--task", "task_name", metavar="NAME", help="The task's id (.TaskName). [default: the script's file name]"
+)
+_dbrp = click.option(
+    "--dbrp",
+    multiple=True,
+    metavar="DB.RP",
+    help="Database and retention policy that the task reads where the script has no `dbrp`. [default: any]",
+)
+_script = click.argument("script", metavar="TASK.tick")
+_compiling = _several(_vars, _passes, _task, _dbrp)
+
+
+def _read_script(path: str) -> str:
+    """The text of a script (`-` is stdin); a byte that is no UTF-8 is kept as Kapacitor keeps it."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _script_file(path: str) -> str:
+    return "<stdin>" if path == "-" else path
+
+
+def _read_vars(path: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    import json
+
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is not JSON: {error}", code=REFUSED) from None
+    if not isinstance(found, dict):
+        example = '{"crit": {"type": "float", "value": 90.0}}'
+        raise Failure(f"{path} holds no JSON object", f"it should look like {example}", REFUSED)
+    return found
+
+
+def _without(no_pass: Sequence[str], no_passes: bool) -> Collection[str] | None:
+    """The passes to leave out (None: all); an unknown name is bad usage."""
+    from tickc.compiler.diagnostics import did_you_mean
+    from tickc.compiler.passes import PASSES
+
+    known = [name for name, _ in PASSES]
+    for name in no_pass:
+        if name not in known:
+            listed = f"the passes are {', '.join(known)}" if known else "there are no passes"
+            raise Failure(f"there is no pass {name!r}", did_you_mean(name, known) or listed, REFUSED)
+    return None if no_passes else tuple(no_pass)
+
+
+def _dbrps(given: Sequence[str]) -> list[tuple[str, str]] | None:
+    pairs = []
+    for text in given:
+        database, dot, policy = text.partition(".")
+        if not (database and dot and policy):
+            raise Failure(f"--dbrp takes a database and a retention policy, not {text!r}", "--dbrp db.rp", REFUSED)
+        pairs.append((database, policy))
+    return pairs or None
+
+
+def _compiled(script: str, o: dict[str, Any]) -> Compiled:
+    from tickc.compiler import compile_script
+
+    text = _read_script(script)
+    name = o["task_name"] or ("task" if script == "-" else Path(script).stem)
+    return compile_script(
+        text,
+        file=_script_file(script),
+        task=name,
+        vars=_read_vars(o["vars_file"]),
+        dbrps=_dbrps(o["dbrp"]),
+        without=_without(o["no_pass"], o["no_passes"]),
+    )
+
+
+def _load(path: str, o: dict[str, Any]) -> Task:
+    """The task of a script or of a generated module."""
+    from tickc.task import ModuleError, Task
+
+    if not path.endswith(".py"):
+        return Task.of(_compiled(path, o))
+    for option in ("vars_file", "no_pass", "no_passes", "task_name", "dbrp"):
+        if o[option]:
+            shown = "--" + option.removesuffix("_file").removesuffix("_name").replace("_", "-")
+            raise Failure(f"{shown} has no effect on a compiled module", f"give the script, not {path}", REFUSED)
+    try:
+        return Task.load(path)
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
+    except ModuleError as error:
+        raise Failure(str(error), "compile the script: tickc compile TASK.tick -o TASK.py", REFUSED) from None
+
+
+class _Clock:
+    """Tells on stderr how long something took, with -v."""
+
+    def __init__(self, context: click.Context) -> None:
+        self.verbose = bool(context.find_object(bool))
+        self.at = time.perf_counter()
+
+    def tell(self, what: str) -> None:
+        now = time.perf_counter()
+        if self.verbose:
+            _say(f"{what} in {now - self.at:.3f} s")
+        self.at = now
+
+
+# --------------------------------------------------------------------------------------------------------- check
+
+
+@cli.command(short_help="Tell what is wrong with scripts.")
+@click.argument("scripts", metavar="TASK.tick…", nargs=-1, required=True)
+@_vars
+@click.pass_context
+def check(context: click.Context, scripts: Sequence[str], vars_file: str | None) -> None:
+    """Tell what is wrong with scripts, each mistake with its line. Exit code 2 where a script has one.
+
+    \b
+    Examples:
+      tickc check cpu_alert.tick
+      tickc check tasks/*.tick --vars vars.json
+    """
+    from tickc.compiler import check_script
+    from tickc.compiler.diagnostics import Source, TickError
+
+    given = _read_vars(vars_file)
+    clock = _Clock(context)
+    bad = 0
+    for script in scripts:
+        try:
+            check_script(Source(_read_script(script), _script_file(script)), given)
+            clock.tell(f"{script} is valid: checked")
+        except TickError as error:
+            _show_script_errors(error)
+            bad += 1
+    if bad:
+        raise click.exceptions.Exit(REFUSED)
+
+
+# ----------------------------------------------------------------------------------------------------------- fmt
+
+
+@cli.command(short_help="Bring scripts into the canonical form.")
+@click.argument("files", metavar="[FILES|-]", nargs=-1)
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 where a file would change.")
+@click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
+def fmt(files: Sequence[str], check: bool, diff: bool) -> None:
+    """Bring scripts into the canonical form, in place.
+
+    `-` reads stdin and writes stdout; a folder stands for all *.tick in it.
+
+    \b
+    Examples:
+      tickc fmt cpu_alert.tick
+      tickc fmt --check --diff tasks
+      tickc fmt - < cpu_alert.tick
+    """
+    from tickc.compiler.diagnostics import Source, TickError
+    from tickc.compiler.syntax import format
+
+    changed = bad = 0
+    for path in _script_files(files or ("-",)):
+        old = _read_script(path)
+        try:
+            new = format(Source(old, _script_file(path)))
+        except TickError as error:
+            _show_script_errors(error)
+            bad += 1
+            continue
+        changed += new != old
+        _formatted(path, old, new, check, diff)
+    if bad or (check and changed):
+        raise click.exceptions.Exit(REFUSED if bad else FAILED)
+
+
+def _script_files(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        if path != "-" and Path(path).is_dir():
+            yield from map(str, sorted(Path(path).rglob("*.tick")))
+        else:
+            yield path
+
+
+def _formatted(path: str, old: str, new: str, check: bool, diff: bool) -> None:
+    if diff and new != old:
+        import difflib
+
+        lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), path, path)
+        _write_stdout("".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines))
+    if check and new != old:
+        _say(f"would format {path}")
+    if check or diff:
+        return
+    if path == "-":
+        _write_stdout(new)
+    elif new != old:
+        _write_whole(path, new)
+        _say(f"formatted {path}")
+
+
+def _write_stdout(text: str) -> None:
+    data = text.encode("utf-8", "surrogateescape")
+    click.get_binary_stream("stdout").write(data)
+    click.get_binary_stream("stdout").flush()
+
+
+def _write_whole(path: str, text: str) -> None:
+    """Write a file whole or not at all; raises Failure where that is not possible."""
+    from tickc.task import write_whole
+
+    try:
+        write_whole(Path(path), text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {_reason(error)}") from None
+
+
+# ------------------------------------------------------------------------------------------------------- compile
+
+
+@cli.command(name="compile", short_help="Compile a script to a Python module.")
+@_script
+@click.option("-o", "--output", metavar="MODULE.py", default="-", help="Where the module goes. [default: stdout]")
+@click.option("--warm", is_flag=True, help="Also compile the machine code of the kernels, which is then cached.")
+@_compiling
+@click.pass_context
+def compile_command(context: click.Context, script: str, output: str, warm: bool, **options: Any) -> None:
+    """Compile a script to a Python module, which can be read, imported and run.
+
+    \b
+    Examples:
+      tickc compile cpu_alert.tick -o cpu_alert.py
+      tickc compile cpu_alert.tick -o cpu_alert.py --vars vars.json --warm
+      python cpu_alert.py --input cpu.parquet
+    """
+    clock = _Clock(context)
+    compiled = _compiled(script, options)
+    clock.tell("compiled")
+    text = compiled.module.text
+    if output == "-":
+        _write_stdout(text)
+    else:
+        _write_whole(output, text)
+        operators = len(compiled.plan.ops)
+        _say(f"wrote {output}: {_count(operators, 'operator')}, {_count(text.count(chr(10)), 'line')}")
+    if warm:
+        from tickc.task import Task
+
+        Task.of(compiled).warm()
+        clock.tell("compiled machine code")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+# -------------------------------------------------------------------------------------------------------- replay
+
+
+@cli.command(short_help="Replay a recording through a task; results as JSON.")
+@click.argument("task", metavar="TASK.tick|MODULE.py")
+@click.option("--recording", "recordings", multiple=True, metavar="PATH", help="A recording of Kapacitor (.srpl).")
+@click.option("--data", metavar="FILE", help="Instead of a recording: a file with data (line protocol, Parquet, …).")
+@click.option("--db", metavar="DB", help="With --data: the database that the data stand for.")
+@click.option("--rp", metavar="RP", help="With --data: the retention policy that the data stand for.")
+@click.option("--start", metavar="TIME", help="With --data: replay points from this time (RFC 3339).")
+@click.option("--stop", metavar="TIME", help="With --data: replay points before this time (RFC 3339).")
+@click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
+@_compiling
+@click.pass_context
+def replay(context: click.Context, task: str, recordings: Sequence[str], results: str, **options: Any) -> None:
+    """Replay a recording through a task as Kapacitor does, and write all results as one JSON document.
+
+    The document has the keys `sinks`, `alerts` and `writes`; `error` where the script does not compile; `runtime_error`
+    where the task failed, with the results up to there.
+
+    \b
+    Examples:
+      tickc replay cpu_alert.tick --recording cpu.srpl
+      tickc replay cpu_alert.tick --recording cpu.srpl --results out.json --vars vars.json
+    """
+    from tickc.compiler.diagnostics import TickError
+
+    clock = _Clock(context)
+    _check_input_options(recordings, options)
+    try:
+        loaded = _load(task, options)
+    except TickError as error:
+        _write_results(results, {"error": _kapacitor_text(error)})
+        raise
+    clock.tell("loaded the task")
+    _replay(loaded, _recorded_rows(recordings, options), results)
+    clock.tell("replayed")
+
+
+def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> None:
+    if bool(recordings) == bool(options["data"]):
+        raise click.UsageError("Give either --recording or --data.")
+    if recordings and (extra := [f"--{k}" for k in ("db", "rp", "start", "stop") if options[k]]):
+        raise click.UsageError(f"{', '.join(extra)}: only with --data.")
+
+
+def _recorded_rows(recordings: Sequence[str], options: dict[str, Any]) -> Iterable[Any]:
+    if recordings:
+        from tickc.runtime.sources.recording import open_recording
+
+        if len(recordings) > 1:
+            raise Failure("a stream task takes one recording", "give --recording once", REFUSED)
+        return open_recording(recordings[0])
+    from tickc.runtime.backfill import read_data
+
+    return read_data(options["data"], options["db"], options["rp"], options["start"], options["stop"])
+
+
+def _replay(task: Task, rows: Iterable[Any], results: str) -> None:
+    """Run and write the results; where an operator fails, those until then with the reason."""
+    from tickc.runtime.results import Results
+
+    collected = Results(task.name)
+    try:
+        for output in task.process(rows):
+            collected.add(output)
+    except Exception as error:
+        if not task.locate(error):
+            raise
+        _write_results(results, {**collected.to_json(), "runtime_error": str(error)})
+        raise
+    _write_results(results, collected.to_json())
+
+
+def _kapacitor_text(error: Any) -> str:
+    """All mistakes as Kapacitor words them, a line each."""
+    return "\n".join(d.text(error.source) if error.source else d.message for d in error.diagnostics)
+
+
+def _write_results(path: str, document: dict[str, Any]) -> None:
+    import json
+
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    if path == "-":
+        _write_stdout(text)
+    else:
+        _write_whole(path, text)
+
+
+# ---------------------------------------------------------------------------------------------------------- show
+
+
+@cli.command(short_help="Show the plan of a task, or draw its graph.")
+@_script
+@click.option("--passes", is_flag=True, help="The plan after each optimiser pass.")
+@click.option("--dot", "form", flag_value="dot", help="The graph in Graphviz's language.")
+@click.option("--svg", "form", flag_value="svg", help="The graph as a picture (SVG).")
+@_compiling
+def show(script: str, passes: bool, form: str | None, **options: Any) -> None:
+    """Show the plan that a script becomes, or draw its graph.
+
+    \b
+    Examples:
+      tickc show cpu_alert.tick --passes
+      tickc show cpu_alert.tick --svg > cpu_alert.svg
+    """
+    compiled = _compiled(script, options)
+    if form:
+        from tickc import draw
+
+        _write_stdout(draw.dot(compiled) if form == "dot" else draw.svg(compiled))
+    elif passes:
+        _write_stdout("\n".join(_plans(compiled)))
+    else:
+        _write_stdout(compiled.plan.show() + "\n")
+
+
+def _plans(compiled: Compiled) -> Iterator[str]:
+    """The plan after each pass; of a pass that changed nothing, only that."""
+    before = None
+    for name, plan in compiled.plans:
+        text = plan.show()
+        yield f"== {name}" + (": no change\n" if text == before else f"\n{text}\n")
+        before = text

@@ -1,0 +1,216 @@
+"""Pictures of a task's graph: Graphviz's language, and SVG laid out here.
+
+The layout is the layered one of Sugiyama: a node stands a layer below its lowest parent, an edge over several layers
+gets a bend in each, layers are ordered by the mean place of their neighbours, and nodes are moved towards these as far
+as their order allows. All text of a script is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tickc.compiler import Compiled
+    from tickc.compiler.ir import Op
+
+CHAR, LINE, PAD = 7.0, 16.0, 10.0  # px of a character, a line of text, the space around it
+GAP_X, GAP_Y, MARGIN = 28.0, 44.0, 20.0
+MAX_TEXT = 48  # characters of a line in a box
+SWEEPS = 8
+NAME_CLASS = ' class="n"'
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """A node of the drawing, or a bend of a long edge (no lines)."""
+
+    name: str
+    lines: tuple[str, ...] = ()
+    title: str = ""
+    layer: int = 0
+    x: float = 0.0  # of the middle
+    y: float = 0.0  # of the top
+    above: list[Box] = field(default_factory=list)
+    below: list[Box] = field(default_factory=list)
+
+    @property
+    def width(self) -> float:
+        return max(map(len, self.lines)) * CHAR + 2 * PAD if self.lines else 4.0
+
+    @property
+    def height(self) -> float:
+        return len(self.lines) * LINE + PAD if self.lines else 0.0
+
+
+def dot(compiled: Compiled) -> str:
+    """The graph in Graphviz's language, one node an operator."""
+    lines = [f"digraph {_quoted(compiled.task)} {{", "    node [shape=box, fontname=monospace];"]
+    for op in compiled.plan:
+        label = "\\n".join(_quoted(text)[1:-1] for text in _text(op, compiled))
+        lines.append(f'    {_quoted(op.name)} [label="{label}", tooltip={_quoted(op.describe())}];')
+    lines.extend(f"    {_quoted(i.name)} -> {_quoted(op.name)};" for op in compiled.plan for i in op.inputs)
+    return "\n".join([*lines, "}", ""])
+
+
+def svg(compiled: Compiled) -> str:
+    """The graph as an SVG picture that needs nothing else."""
+    ops = list(compiled.plan)
+    boxes = {id(op): Box(op.name, _text(op, compiled), op.describe()) for op in ops}
+    edges = [(boxes[id(i)], boxes[id(op)]) for op in ops for i in op.inputs]
+    paths = layout(list(boxes.values()), edges)
+    return _svg(compiled.task, list(boxes.values()), paths)
+
+
+def _text(op: Op, compiled: Compiled) -> tuple[str, ...]:
+    """What stands in a box: the name, then the part of the script, cut where it is long."""
+    if op.span is None:
+        return (op.name,)
+    words = " ".join(compiled.source.snippet(op.span).split())
+    return (op.name, words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 1] + "…")
+
+
+def _quoted(text: str) -> str:
+    """A string of Graphviz; control characters, which no reader shows, become spaces."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# ---------------------------------------------------------------------------------------------------- the layout
+
+
+def layout(boxes: list[Box], edges: Sequence[tuple[Box, Box]]) -> list[list[Box]]:
+    """Place the boxes (parents come before children); returns each edge as the boxes and bends that it goes through."""
+    parents: dict[int, list[Box]] = {}
+    for a, b in edges:
+        parents.setdefault(id(b), []).append(a)
+    for box in boxes:
+        box.layer = max((p.layer + 1 for p in parents.get(id(box), ())), default=0)
+    layers: list[list[Box]] = [[] for _ in range(max((b.layer for b in boxes), default=-1) + 1)]
+    for box in boxes:
+        layers[box.layer].append(box)
+    paths = [_bends(a, b, layers) for a, b in edges]
+    _order(layers)
+    _place(layers)
+    return paths
+
+
+def _bends(a: Box, b: Box, layers: list[list[Box]]) -> list[Box]:
+    path = [a]
+    for layer in range(a.layer + 1, b.layer):
+        bend = Box("", layer=layer)
+        layers[layer].append(bend)
+        path.append(bend)
+    path.append(b)
+    for upper, lower in pairwise(path):
+        upper.below.append(lower)
+        lower.above.append(upper)
+    return path
+
+
+def _order(layers: list[list[Box]]) -> None:
+    """Order each layer by the mean position of the neighbours above, then below, some times."""
+    for sweep in range(SWEEPS):
+        for layer in layers if sweep % 2 == 0 else reversed(layers):
+            position = {id(b): i for row in layers for i, b in enumerate(row)}
+            mean = {id(b): _mean([position[id(n)] for n in (b.above if sweep % 2 == 0 else b.below)], position[id(b)])
+                    for b in layer}  # fmt: skip
+            layer.sort(key=lambda b: mean[id(b)])
+
+
+def _mean(values: Sequence[float], otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise
+
+
+def _place(layers: list[list[Box]]) -> None:
+    y = MARGIN
+    for layer in layers:
+        x = 0.0
+        for box in layer:
+            box.x, box.y = x + box.width / 2, y
+            x += box.width + GAP_X
+        y += max(b.height for b in layer) + GAP_Y
+    for sweep in range(2 * SWEEPS):
+        for layer in layers if sweep % 2 == 0 else reversed(layers):
+            _align(layer, [_mean([n.x for n in (b.above if sweep % 2 == 0 else b.below)], b.x) for b in layer])
+    left = min((b.x - b.width / 2 for row in layers for b in row), default=0.0)
+    for layer in layers:
+        for box in layer:
+            box.x += MARGIN - left
+
+
+def _align(layer: list[Box], wanted: Sequence[float]) -> None:
+    """Move the boxes of a layer as near to the wanted places as their order and widths allow (least squares)."""
+    runs: list[list[float]] = []  # [sum of (wanted - offset), boxes, width before the run's first box]
+    offset = 0.0
+    offsets = []
+    for i, box in enumerate(layer):
+        offset += (layer[i - 1].width + box.width) / 2 + GAP_X if i else 0.0
+        offsets.append(offset)
+        runs.append([wanted[i] - offset, 1.0])
+        while len(runs) > 1 and runs[-2][0] / runs[-2][1] >= runs[-1][0] / runs[-1][1]:
+            total, count = runs.pop()
+            runs[-1][0] += total
+            runs[-1][1] += count
+    at = 0
+    for total, count in runs:
+        for _ in range(int(count)):
+            layer[at].x = total / count + offsets[at]
+            at += 1
+
+
+# ------------------------------------------------------------------------------------------------------- the SVG
+
+_STYLE = (
+    "text{font:12px ui-monospace,monospace;fill:#1b1f24}.n{font-weight:bold}"
+    "rect{fill:#f6f8fa;stroke:#57606a;rx:5}path{fill:none;stroke:#57606a;stroke-width:1.3}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#161b22;stroke:#8b949e}path{stroke:#8b949e}}"
+)
+
+
+def _svg(title: str, boxes: Sequence[Box], paths: Sequence[Sequence[Box]]) -> str:
+    width = max((b.x + b.width / 2 for b in (*boxes, *(p for path in paths for p in path))), default=0.0) + MARGIN
+    height = max((b.y + b.height for b in boxes), default=0.0) + MARGIN
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
+        f"<title>{_xml(title)}</title>",
+        f"<style>{_STYLE}</style>",
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" style="fill:#57606a;stroke:none"/></marker></defs>',
+        *(f'<path d="{_curve(path)}" marker-end="url(#arrow)"/>' for path in paths),
+        *(_box(box) for box in boxes),
+    ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _curve(path: Sequence[Box]) -> str:
+    """From the foot of the first box to the head of the last, through the bends."""
+    x, y = path[0].x, path[0].y + path[0].height
+    text = f"M{x:.1f} {y:.1f}"
+    for box in path[1:]:
+        middle = (y + box.y) / 2
+        text += f"C{x:.1f} {middle:.1f} {box.x:.1f} {middle:.1f} {box.x:.1f} {box.y:.1f}"
+        x, y = box.x, box.y
+    return text
+
+
+def _box(box: Box) -> str:
+    left = box.x - box.width / 2
+    texts = [
+        f'<text x="{left + PAD:.1f}" y="{box.y + PAD / 2 + LINE * (i + 0.75):.1f}"'
+        f"{NAME_CLASS if i == 0 else ''}>{_xml(line)}</text>"
+        for i, line in enumerate(box.lines)
+    ]
+    return (
+        f'<g><title>{_xml(box.title)}</title><rect x="{left:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f'height="{box.height:.1f}"/>{"".join(texts)}</g>'
+    )
+
+
+def _xml(text: str) -> str:
+    """Text of an XML document; characters that XML cannot hold become U+FFFD."""
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
