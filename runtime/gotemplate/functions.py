@@ -12,8 +12,26 @@ from typing import Any
 from .gofmt import sprint, sprintf, sprintln, text_of
 from .gojson import JSONError, marshal
 from .strconv import from_bytes, rune, to_bytes
-from .values import ANY, INVALID, JS, STRING, VALUE, CallError, Iface, Int, Kind, MapValue, Type, Uint8, kind_of
-from .values import length, strip, type_of, zero_of  # fmt: skip
+from .values import (  # fmt: skip
+    ANY,
+    INVALID,
+    JS,
+    STRING,
+    VALUE,
+    CallError,
+    Iface,
+    Int,
+    Kind,
+    MapValue,
+    Struct,
+    Type,
+    Uint8,
+    kind_of,
+    length,
+    strip,
+    type_of,
+    zero_of,
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,9 @@ def _equal_composite(first: Any, other: Any) -> bool:
         raise CallError(f"non-comparable types {_described(first)}, {type_of(other).name}: {_described(other, False)}")
     if not _comparable(type_of(other)):
         raise CallError(f"non-comparable type {_described(other)}")
+    if isinstance(first, Struct):
+        names = first.type.promoted if first.type is getattr(other, "type", None) else ()
+        return bool(names) and all(first.field(name) == other.field(name) for name in names)
     return bool(first == other)
 
 
@@ -209,7 +230,9 @@ _JS_TABLE = {92: "\\\\", 39: "\\'", 34: '\\"', 60: "\\u003C", 62: "\\u003E", 38:
 
 def printed(args: Sequence[Any]) -> str:
     """The text the escaping functions work on."""
-    return args[0] if len(args) == 1 and type(args[0]) is str else sprint(args)
+    if len(args) == 1 and type(args[0]) is str:
+        return args[0]
+    return sprint(["<no value>" if arg is None else arg for arg in args])
 
 
 def html(*args: Any) -> str:

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .gotime import GoTime, Location
-from .strconv import MAX_RUNE, RUNE_ERROR, UINT64_MASK, can_backquote, format_float, is_print, quote, quote_rune
-from .strconv import to_bytes  # fmt: skip
+from .strconv import (
+    MAX_RUNE,
+    RUNE_ERROR,
+    UINT64_MASK,
+    can_backquote,
+    format_float,
+    is_print,
+    quote,
+    quote_rune,
+    to_bytes,  # fmt: skip
+)
 from .values import INVALID, Bytes, Iface, Kind, MapValue, Missing, Struct, Uint8, kind_of, time_internals, type_of
 
 MAX_SIZE = 1_000_000
@@ -375,7 +384,9 @@ class _Printer:
             case "b" | "o" | "d" | "x" | "X":
                 self.integer(address, verb, Uint8(0))
             case _ if not address:
-                self.write(f"%!{verb}(*time.Location=<nil>)")
+                self.write(f"%!{verb}(*time.Location=")
+                self.pad("<nil>")
+                self.write(")")
             case _:
                 self.write(f"%!{verb}({type_of(value).name}=0xc000000000)")
 

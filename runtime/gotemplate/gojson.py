@@ -19,7 +19,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r
             "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}  # fmt: skip
 _TABLE: dict[int, str] = {
     **{code: f"\\u{code:04x}" for code in range(0x20)},
-    **{code: "\\ufffd" for code in range(0xDC80, 0xDD00)},
+    **dict.fromkeys(range(56448, 56576), "\\ufffd"),
     **{ord(char): text for char, text in _ESCAPES.items()},
 }
 

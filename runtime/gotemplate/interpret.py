@@ -11,11 +11,52 @@ from typing import Any, Final
 from .functions import BUILTINS, Function, is_true, lookup
 from .gofmt import text_of
 from .gotime import Duration, GoTime
-from .parse import Action, Bool, Break, Call, Chain, Command, Continue, Dot, Field, Identifier, If, List, Nil, Node
-from .parse import Number, Pipe, Range, String, TemplateError, Text, Tree, Variable, With  # fmt: skip
+from .parse import (  # fmt: skip
+    Action,
+    Bool,
+    Break,
+    Call,
+    Chain,
+    Command,
+    Continue,
+    Dot,
+    Field,
+    Identifier,
+    If,
+    List,
+    Nil,
+    Node,
+    Number,
+    Pipe,
+    Range,
+    String,
+    TemplateError,
+    Text,
+    Tree,
+    Variable,
+    With,
+)
 from .strconv import quote
-from .values import ANY, INT64, INVALID, VALUE, CallError, Iface, Int, Kind, Struct, StructType, Type
-from .values import Uint8, kind_of, strip, type_of  # fmt: skip
+from .values import (
+    ANY,
+    BYTES,
+    INT64,
+    INVALID,
+    LOCATION,
+    VALUE,
+    Bytes,
+    CallError,
+    Iface,
+    Int,
+    Kind,
+    Struct,
+    StructType,
+    Type,
+    Uint8,
+    kind_of,
+    strip,
+    type_of,
+)
 
 MAX_STEPS = 1_000_000
 """Nodes that one rendering may visit; Go has no such limit, a template that would loop for hours fails here."""
@@ -393,8 +434,8 @@ class State:
         if type is ANY:
             return None if value is INVALID else value.value if isinstance(value, Iface) else value
         if value is INVALID:
-            if type.kind in (Kind.POINTER, Kind.SLICE):
-                raise self.error(f"error calling method: nil {type.name}")
+            if type in _NILS:
+                return _NILS[type]
             raise self.error(f"invalid value; expected {type.name}")
         if isinstance(value, Iface):
             if value.value is None:
@@ -411,8 +452,10 @@ class State:
             case Dot():
                 return self.checked(dot, type)
             case Nil():
-                if type is None or type.kind in (Kind.INTERFACE, Kind.POINTER, Kind.SLICE) or type is VALUE:
-                    return None if type is ANY else INVALID
+                if type is None or type is VALUE:
+                    return INVALID
+                if type in _NILS:
+                    return _NILS[type]
                 raise self.error(f"cannot assign nil to {type.name}")
             case Field():
                 return self.checked(self.chain(dot, dot, node, node.names, (node,), NO_FINAL), type)
@@ -448,6 +491,7 @@ class State:
         raise self.error(f"can't handle {node} for arg of type {type.name}")
 
 
+_NILS: dict[Type, Any] = {ANY: None, BYTES: Bytes(), LOCATION: None}
 _INTEGERS: dict[str, Any] = {"time.Duration": Duration, INT64.name: int}
 
 

@@ -12,8 +12,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 
-from .strconv import GoSyntaxError, clean, from_bytes, parse_float, parse_int, parse_uint, quote, rune, to_bytes
-from .strconv import unquote, unquote_char  # fmt: skip
+from .strconv import (  # fmt: skip
+    GoSyntaxError,
+    clean,
+    from_bytes,
+    parse_float,
+    parse_int,
+    parse_uint,
+    quote,
+    rune,
+    to_bytes,
+    unquote,
+    unquote_char,
+)
 
 MAX_NESTING = 100
 """Nested control actions plus parentheses that are accepted (Go: 10000 parentheses, any number of actions)."""
@@ -104,7 +115,7 @@ _END = ""  # what next() gives at the end of the text
 
 
 def _alphanumeric(char: str) -> bool:
-    return char == "_" or char != "" and unicodedata.category(char) in ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd")
+    return char == "_" or (char != "" and unicodedata.category(char) in ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd"))
 
 
 def _unicode(char: str) -> str:

@@ -90,7 +90,7 @@ def can_backquote(text: str) -> bool:
     """Whether the text can stand between backquotes in Go source."""
     for char in text:
         code = ord(char)
-        if code in (0x60, 0x7F, 0xFEFF) or code < 0x20 and char != "\t" or 0xDC80 <= code < 0xDD00:
+        if code in (0x60, 0x7F, 0xFEFF) or (code < 0x20 and char != "\t") or 0xDC80 <= code < 0xDD00:
             return False
     return True
 
@@ -167,7 +167,7 @@ def underscores_ok(text: str) -> bool:
     if len(text) >= 2 and text[0] == "0" and text[1].lower() in _BASES:
         previous, is_hex, text = "0", text[1].lower() == "x", text[2:]
     for char in text:
-        if char in "0123456789" or is_hex and char in _HEX:
+        if char in "0123456789" or (is_hex and char in _HEX):
             previous = "0"
         elif char == "_":
             if previous != "0":
@@ -269,7 +269,7 @@ def format_float(value: float, verb: str, precision: int) -> str:
 
 def _shortest_text(value: float, verb: str) -> str:
     digits, exponent = shortest(value)
-    if verb in "eE" or verb in "gG" and not -4 <= exponent < 6:
+    if verb in "eE" or (verb in "gG" and not -4 <= exponent < 6):
         text = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
         mark = "E" if verb in "EG" else "e"
         return f"{text}{mark}{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
@@ -299,7 +299,7 @@ def _hexadecimal(value: float, precision: int) -> str:
         rest = bits & ((1 << drop) - 1)
         bits >>= drop
         half = 1 << (drop - 1)
-        if rest > half or rest == half and bits & 1:
+        if rest > half or (rest == half and bits & 1):
             bits += 1
         bits <<= drop
         if bits >> 61:

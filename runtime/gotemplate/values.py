@@ -254,6 +254,12 @@ def _marshal(name: str, wrap: str = "") -> Callable[[GoTime], Bytes]:
     return marshal
 
 
+def _in(time: GoTime, loc: Location | None) -> GoTime:
+    if loc is None:
+        raise CallError("time: missing Location in call to Time.In")
+    return time.at(loc)
+
+
 DURATION.methods.update({
     "Abs": Method(lambda d: d.absolute()),
     "Hours": Method(lambda d: d.hours()),
@@ -287,7 +293,7 @@ TIME.methods.update({
     "GobEncode": Method(lambda t: Bytes(t.binary())),
     "Hour": Method(lambda t: Int(t.clock() // 3_600_000_000_000)),
     "ISOWeek": _refuse("ISOWeek", 2, "int"),
-    "In": Method(lambda t, loc: t.at(loc), (LOCATION,)),
+    "In": Method(_in, (LOCATION,)),
     "IsDST": Method(lambda t: t.is_dst()),
     "IsZero": Method(lambda t: t.is_zero()),
     "Local": Method(lambda t: t.at(LOCAL)),
