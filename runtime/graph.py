@@ -108,7 +108,7 @@ class Source(Operator):
         seq = np.arange(self.seen, self.seen + n, dtype=np.int64)
         self.seen += n
         if times is not None:
-            index = np.repeat(np.arange(n), times)
+            index = np.repeat(np.arange(n), np.broadcast_to(times, (n,)))
             rows, seq = rows.take(index), seq[index]
         if not len(rows):
             return None
@@ -119,20 +119,27 @@ class Source(Operator):
 
     def _deliveries(self, rows: Rows) -> np.ndarray | None:
         """i8[n]: how often each row enters; None where each enters once."""
-        times = np.zeros(len(rows), np.int64)
-        strings = rows.name.vocabulary.strings
         wanted = set(self.measurements)
+        strings = rows.name.vocabulary.strings
         per_name = np.array([("" in wanted) + (s != "" and s in wanted) for s in strings] or [0], np.int64)
-        times += per_name[rows.name.codes]
+        times = np.int64(1) if (per_name == 1).all() else per_name[rows.name.codes]
         if self.dbrps is not None:
-            pairs = set(self.dbrps)
-            inside = np.zeros(len(rows), np.bool_)
-            for database, policy in pairs:
-                d = rows.database.vocabulary.codes.get(database, -2)
-                p = rows.policy.vocabulary.codes.get(policy, -2)
-                inside |= (rows.database.codes == d) & (rows.policy.codes == p)
-            times *= inside
-        return None if len(times) and (times == 1).all() else times
+            inside = self._inside(rows, set(self.dbrps))
+            if not inside.all():
+                times = times * inside
+        return None if np.ndim(times) == 0 or bool((times == 1).all()) else times
+
+    @staticmethod
+    def _inside(rows: Rows, pairs: set[tuple[str, str]]) -> np.ndarray:
+        """bool[n] (or bool[1] for all rows): which rows are of one of the (database, retention policy) pairs."""
+        database, policy = rows.database, rows.policy
+        if len(rows) and database.codes.strides == (0,) and policy.codes.strides == (0,):
+            return np.array([(database.at(0), policy.at(0)) in pairs])
+        inside = np.zeros(len(rows), np.bool_)
+        for d, p in pairs:
+            same = database.codes == database.vocabulary.codes.get(d, -2)
+            inside |= same & (policy.codes == policy.vocabulary.codes.get(p, -2))
+        return inside
 
 
 class Graph:

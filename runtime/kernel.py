@@ -21,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as loading Numba and the cached code
+COMPILED_AS = "nogil, numpy errors, callees inlined"  # part of the key of cached machine code
 
 
 def cache_folder() -> Path:
@@ -62,11 +63,18 @@ class Kernel(Generic[P, R]):
         if self._machine is None:
             import numba
 
-            function = self._with({name: k.machine() for name, k in self._callees().items()})
+            function = self._with({name: k._inlined() for name, k in self._callees().items()})
             dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
             _enable_cache(dispatcher, function, self.fingerprint())
             self._machine = dispatcher
         return self._machine
+
+    def _inlined(self) -> Callable[P, R]:
+        """The compiled form for use in other kernels: always inlined, as a call with arrays costs more than most bodies."""
+        import numba
+
+        function = self._with({name: k._inlined() for name, k in self._callees().items()})
+        return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
 
     def _with(self, callees: dict[str, Any]) -> Callable[P, R]:
         """The function with other globals for the kernels that it calls."""
@@ -79,7 +87,7 @@ class Kernel(Generic[P, R]):
 
     def fingerprint(self) -> str:
         """Hash of the byte code of this kernel and of all kernels it calls, with the constants they read."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(COMPILED_AS.encode())
         seen: set[int] = set()
 
         def add(k: Kernel[Any, Any]) -> None:

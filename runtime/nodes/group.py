@@ -9,6 +9,7 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Groups, Pairs, Points, Rows, Segments, Text, Vocabulary
 from tickc.runtime.graph import Operator
+from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.regroup import Regroup
 
 ALL = ("*",)
@@ -61,14 +62,41 @@ class Lookup:
         if top > len(self.table):
             more = np.full(max(top, 2 * len(self.table)) - len(self.table), -1, np.int32)
             self.table = np.concatenate([self.table, more])
-        found = self.table[codes]
-        unknown = np.flatnonzero(found < 0)
-        if len(unknown):
-            fresh, first = np.unique(codes[unknown], return_index=True)
-            for i in np.argsort(first):
-                self.table[fresh[i]] = make(int(unknown[first[i]]))
-            found = self.table[codes]
-        return found
+        found = np.empty(len(codes), np.int32)
+        if known(codes, self.table, found):
+            return found
+        for code, row in first_rows(codes, self.table < 0):
+            self.table[code] = make(row)
+        return self.table[codes]
+
+
+@kernel
+def known(codes, table, out):  # type: ignore[no-untyped-def]
+    """out[i] = table[codes[i]] (i4[n]); returns whether all of them are at least 0."""
+    least = np.int32(0)
+    for i in range(codes.size):
+        value = table[codes[i]]
+        out[i] = value
+        least = min(least, value)
+    return least >= 0
+
+
+@kernel
+def note_first_rows(codes, wanted, first):  # type: ignore[no-untyped-def]
+    """first[c] = the first i with codes[i] = c, for codes that are wanted (bool[codes]), which become unwanted."""
+    for i in range(codes.size):
+        c = codes[i]
+        if wanted[c]:
+            wanted[c] = False
+            first[c] = i
+
+
+def first_rows(codes: Array, wanted: Array) -> list[tuple[int, int]]:
+    """(code, first row) of the wanted codes (bool[codes]) that occur, in order of first appearance."""
+    first = np.full(len(wanted), -1, np.int64)
+    note_first_rows(codes, wanted.copy(), first)
+    found = np.flatnonzero(first >= 0)
+    return [(int(c), int(first[c])) for c in found[np.argsort(first[found])]]
 
 
 class Grouping:

@@ -1,8 +1,8 @@
 """`|window()`: from points to batches, by time or by count.
 
-A group's points stand in an append-only list; a window is a slice of it. Kapacitor keeps them in a ring buffer and, when
-it purges old points from a ring that has wrapped, looks at the last physical slot first; with late points that decides
-what a window holds. So the ring's indices are kept too (`Ring`), and a purge moves the slice's head as the ring would.
+A group's points stand in an append-only list; a window is a slice of it. Kapacitor keeps them in a ring buffer and,
+when it purges old points from a ring that has wrapped, looks at the last physical slot first; with late points that
+decides what a window holds. So the ring's indices are kept too, and a purge moves the slice's head as the ring would.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from tickc.runtime.batch import Array, Batch, Groups, Points, Rows, Segments, Text, Vocabulary
 from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
+from tickc.runtime.nodes.group import first_rows
 from tickc.runtime.nodes.stream import YEAR_ONE
 
 # columns of the per-group i8 state of a time window
@@ -40,44 +41,44 @@ def first_emission(time, period, every, offset, align, fill):  # type: ignore[no
 
 
 @kernel
-def ring_insert(ring):  # type: ignore[no-untyped-def]
+def ring_insert(state, g):  # type: ignore[no-untyped-def]
     """Move a group's ring indices as one insertion does (windowTimeBuffer.insert)."""
-    if ring[SIZE] == ring[CAP]:
-        ring[CAP] = 2 * (ring[SIZE] + 1)
-        ring[LEN] = ring[SIZE] + 1
-        ring[START] = 0
-        ring[STOP] = ring[SIZE]
-    if ring[LEN] == ring[CAP] and ring[STOP] == ring[LEN]:
-        ring[STOP] = 0
-    if ring[STOP] == ring[LEN]:
-        ring[LEN] += 1
-    ring[SIZE] += 1
-    ring[STOP] += 1
+    if state[g, SIZE] == state[g, CAP]:
+        state[g, CAP] = 2 * (state[g, SIZE] + 1)
+        state[g, LEN] = state[g, SIZE] + 1
+        state[g, START] = 0
+        state[g, STOP] = state[g, SIZE]
+    if state[g, LEN] == state[g, CAP] and state[g, STOP] == state[g, LEN]:
+        state[g, STOP] = 0
+    if state[g, STOP] == state[g, LEN]:
+        state[g, LEN] += 1
+    state[g, SIZE] += 1
+    state[g, STOP] += 1
 
 
 @kernel
-def ring_purge(ring, time, index, head, limit):  # type: ignore[no-untyped-def]
+def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-def]
     """Drop the points before `limit` from the front as windowTimeBuffer.purge does; returns the new head.
 
     time: i8[rows]; index: i8[rows], where the group's points stand in order of arrival from `head` on.
     """
-    if ring[LEN] == 0:
+    if state[g, LEN] == 0:
         return head
-    end = ring[STOP]
-    if ring[START] >= ring[STOP]:
-        upper = ring[LEN] - ring[START]
+    end = state[g, STOP]
+    if state[g, START] >= state[g, STOP]:
+        upper = state[g, LEN] - state[g, START]
         if upper > 0 and time[index[head + upper - 1]] >= limit:
             while time[index[head]] < limit:
                 head += 1
-                ring[START] += 1
-            ring[SIZE] = ring[LEN] - ring[START] + ring[STOP]
+                state[g, START] += 1
+            state[g, SIZE] = state[g, LEN] - state[g, START] + state[g, STOP]
             return head
         head += upper
-        ring[START] = 0
-    while ring[START] < end and time[index[head]] < limit:
+        state[g, START] = 0
+    while state[g, START] < end and time[index[head]] < limit:
         head += 1
-        ring[START] += 1
-    ring[SIZE] = end - ring[START]
+        state[g, START] += 1
+    state[g, SIZE] = end - state[g, START]
     return head
 
 
@@ -95,27 +96,26 @@ def time_windows(
     emitted = 0
     for i in range(first, time.size):
         g = group[i]
-        ring = state[g]
         t = time[i]
-        if ring[OPEN] == 0:
-            ring[OPEN] = 1
-            ring[NEXT] = first_emission(t, period, every, offset, align, fill)
+        if state[g, OPEN] == 0:
+            state[g, OPEN] = 1
+            state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
         if every == 0:
-            ring_insert(ring)
+            ring_insert(state, g)
             tails[g] += 1
-        if t >= ring[NEXT]:
-            limit = t - period + 1 if every == 0 else ring[NEXT] - period
-            heads[g] = ring_purge(ring, time, index, heads[g], limit)
+        if t >= state[g, NEXT]:
+            limit = t - period + 1 if every == 0 else state[g, NEXT] - period
+            heads[g] = ring_purge(state, g, time, index, heads[g], limit)
             out_start[emitted] = heads[g]
             out_stop[emitted] = tails[g]
-            out_tmax[emitted] = t if every == 0 else ring[NEXT]
+            out_tmax[emitted] = t if every == 0 else state[g, NEXT]
             out_row[emitted] = i
             emitted += 1
-            ring[NEXT] = t if every == 0 else t + every
+            state[g, NEXT] = t if every == 0 else t + every
             if align and every > 0:
-                ring[NEXT] = floor_to(ring[NEXT], every, offset)
+                state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
         if every > 0:
-            ring_insert(ring)
+            ring_insert(state, g)
             tails[g] += 1
     return emitted
 
@@ -184,13 +184,10 @@ class Names:
         known = len(self.codes)
         if len(groups) > known:
             self.codes = np.concatenate([self.codes, np.full(len(groups) - known, -1, np.int32)])
-        fresh = np.flatnonzero(self.codes < 0)
-        if not len(fresh):
-            return
-        unnamed = np.flatnonzero(self.codes[group] < 0)
-        codes, at = np.unique(group[unnamed], return_index=True)
-        for code, row in zip(codes.tolist(), unnamed[at].tolist()):
-            self.codes[code] = self.vocabulary.code(name.at(row) or "")
+        nameless = self.codes < 0
+        if nameless.any():
+            for code, row in first_rows(group, nameless):
+                self.codes[code] = self.vocabulary.code(name.at(row) or "")
 
     def of(self, group: Array) -> Text:
         """The names of groups."""

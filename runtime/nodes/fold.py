@@ -1,0 +1,331 @@
+"""`|window()|mean()` and the like in one pass: an accumulator per group instead of the window's points.
+
+For windows by time that do not overlap (period <= every) a point belongs to at most one emission, so the aggregate can
+be folded as the points arrive, in the order in which Kapacitor's reducer would see them. What keeps this exact is the
+purge at each emission. It drops a prefix: all points of earlier windows (each came before `next` passed, so it is
+older than the new limit), then new points older than the limit until the first that is not. The one exception is
+Kapacitor's ring buffer: when it has wrapped and the point in its last slot is older than the limit, everything up to
+that slot is dropped, whatever its time. So the ring's indices are carried along (see window.py), and from that slot on
+a second accumulator holds what would be left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Text
+from tickc.runtime.graph import Operator
+from tickc.runtime.kernel import kernel
+from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.common import group_tags
+from tickc.runtime.nodes.stream import YEAR_ONE
+from tickc.runtime.nodes.window import (
+    CAP,
+    LEN,
+    NEXT,
+    OPEN,
+    SIZE,
+    START,
+    STOP,
+    Names,
+    first_emission,
+    floor_to,
+    grown,
+    ring_insert,
+)
+
+# i8 state of a group after the ring's: points since the last purge, the insertion that fills the ring's last slot (0:
+# none will), whether that point was late, points that only add to the first accumulator (how many were taken since the
+# counts were brought up to date, and how many may be), then two accumulators
+NEW, LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 7, 8, 9, 10, 11, 12
+SEEN, SKIPPED, KIND, COUNT, LOW, HIGH, ACC = 0, 1, 2, 3, 4, 5, 6  # of an accumulator; LOW is also the sum
+WIDTH = FIRST_ACC + 2 * ACC
+COUNT_F, SUM_F, MEAN_F, SPREAD_F = 0, 1, 2, 3
+FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
+FLOAT_KIND, INT_KIND, MISSING_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.MISSING)
+NO_KIND = -1
+UNLIMITED = 1 << 62
+
+
+@kernel
+def clear(state, sums, g, a):  # type: ignore[no-untyped-def]
+    """Empty accumulator `a` (0 or 1) of a group."""
+    at = FIRST_ACC + a * ACC
+    state[g, at + SEEN] = 0
+    state[g, at + SKIPPED] = 0
+    state[g, at + KIND] = NO_KIND
+    state[g, at + COUNT] = 0
+    state[g, at + LOW] = 0
+    state[g, at + HIGH] = 0
+    sums[g, 2 * a] = 0.0
+    sums[g, 2 * a + 1] = 0.0
+
+
+@kernel
+def open_window(state, sums, g):  # type: ignore[no-untyped-def]
+    """Begin a window of a group: find which insertion will fill the ring's last slot."""
+    state[g, NEW] = 0
+    state[g, LATE] = 0
+    wrapped = state[g, START] > state[g, STOP] or (state[g, START] == state[g, STOP] and state[g, SIZE] > 0)
+    state[g, LAST] = 0 if wrapped else state[g, CAP] - state[g, STOP]
+    clear(state, sums, g, 0)
+
+
+@kernel
+def settle(state, g):  # type: ignore[no-untyped-def]
+    """Bring the counts of a group up to date with the points that were only added."""
+    state[g, NEW] += state[g, TAKEN]
+    state[g, FIRST_ACC + COUNT] += state[g, TAKEN]
+    state[g, TAKEN] = 0
+    state[g, MAY_TAKE] = 0
+
+
+@kernel
+def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
+    """`ring_insert` for all insertions since the last purge."""
+    n = state[g, NEW]
+    if n <= state[g, CAP] - state[g, SIZE]:  # no growth, at most one wrap
+        stop = state[g, STOP] + n
+        if stop <= state[g, CAP]:
+            state[g, LEN] = max(state[g, LEN], stop)
+        else:
+            state[g, LEN] = state[g, CAP]
+            stop -= state[g, CAP]
+        state[g, STOP] = stop
+        state[g, SIZE] += n
+    else:
+        for _ in range(n):
+            ring_insert(state, g)
+
+
+@kernel
+def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type: ignore[no-untyped-def]
+    """Fold one point into the accumulator at `at` (floats at `fat`). Returns 1 where its value could not be used."""
+    if state[g, at + SEEN] == 0:
+        if t < limit:
+            state[g, at + SKIPPED] += 1
+            return 0
+        state[g, at + SEEN] = 1
+    if kind == MISSING_KIND:
+        return 1
+    if state[g, at + KIND] == NO_KIND:
+        if function != COUNT_F and kind != FLOAT_KIND and kind != INT_KIND:
+            return 1
+        state[g, at + KIND] = kind
+    elif state[g, at + KIND] != kind:
+        return 1
+    state[g, at + COUNT] += 1
+    if function in (SUM_F, MEAN_F):
+        if kind == FLOAT_KIND:
+            sums[g, fat] += x
+        else:
+            state[g, at + LOW] += k
+    elif function == SPREAD_F:
+        first = state[g, at + COUNT] == 1
+        if kind == FLOAT_KIND:
+            if first:
+                sums[g, fat] = np.inf
+                sums[g, fat + 1] = -np.inf
+            if x != x or sums[g, fat] != sums[g, fat]:
+                sums[g, fat] = np.nan
+                sums[g, fat + 1] = np.nan
+            else:
+                sums[g, fat] = min(sums[g, fat], x)
+                sums[g, fat + 1] = max(sums[g, fat + 1], x)
+        else:
+            state[g, at + LOW] = k if first else min(state[g, at + LOW], k)
+            state[g, at + HIGH] = k if first else max(state[g, at + HIGH], k)
+    return 0
+
+
+@kernel
+def close_window(state, g):  # type: ignore[no-untyped-def]
+    """Move the ring's indices over the insertions since the last purge and purge; returns the accumulator that holds
+    what is left: 0 for all new points but a prefix, 1 for those after the ring's last slot."""
+    old = state[g, SIZE]
+    ring_insert_many(state, g)
+    unwrapped = state[g, START] < state[g, STOP]
+    lower_only = not unwrapped and state[g, LATE] == 1
+    if unwrapped:
+        state[g, START] += old + state[g, FIRST_ACC + SKIPPED]
+        state[g, SIZE] = state[g, STOP] - state[g, START]
+        return 0
+    upper = state[g, LEN] - state[g, START]
+    if lower_only:
+        state[g, START] = state[g, FIRST_ACC + ACC + SKIPPED]
+        state[g, SIZE] = state[g, STOP] - state[g, START]
+        return 1
+    dropped = old + state[g, FIRST_ACC + SKIPPED]
+    if dropped >= upper:
+        state[g, START] = dropped - upper
+        state[g, SIZE] = state[g, STOP] - state[g, START]
+    else:
+        state[g, START] += dropped
+        state[g, SIZE] = state[g, LEN] - state[g, START] + state[g, STOP]
+    return 0
+
+
+@kernel
+def fold_windows(
+    time, group, kinds, floats, ints, state, sums, period, every, offset, align, fill, function, out_row, out_tmax,
+    out_kind, out_count, out_float, out_int,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Fold rows into their groups' open windows and write the windows that end.
+
+    time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1
+    where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]. Writes for each emission its row, batch
+    time, kind and number of values, and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns
+    (emissions, values that could not be used).
+    """
+    emitted = 0
+    wrong = 0
+    uniform = kinds.size == 1 and function != SPREAD_F
+    all_float = uniform and kinds[0] == FLOAT_KIND
+    all_int = uniform and kinds[0] == INT_KIND
+    for i in range(time.size):
+        g = group[i]
+        t = time[i]
+        if t < state[g, NEXT] and state[g, TAKEN] < state[g, MAY_TAKE]:
+            if all_float:
+                sums[g, 0] += floats[i]
+                state[g, TAKEN] += 1
+                continue
+            if all_int:
+                state[g, FIRST_ACC + LOW] += ints[i]
+                state[g, TAKEN] += 1
+                continue
+        settle(state, g)
+        if state[g, OPEN] == 0:
+            state[g, OPEN] = 1
+            state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
+            open_window(state, sums, g)
+        if t >= state[g, NEXT]:
+            at = close_window(state, g)
+            block = FIRST_ACC + at * ACC
+            out_row[emitted] = i
+            out_tmax[emitted] = state[g, NEXT]
+            out_kind[emitted] = state[g, block + KIND]
+            out_count[emitted] = state[g, block + COUNT]
+            out_float[emitted, 0] = sums[g, 2 * at]
+            out_float[emitted, 1] = sums[g, 2 * at + 1]
+            out_int[emitted, 0] = state[g, block + LOW]
+            out_int[emitted, 1] = state[g, block + HIGH]
+            emitted += 1
+            state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
+            open_window(state, sums, g)
+        limit = state[g, NEXT] - period
+        kind = np.int64(kinds[i] if kinds.size > 1 else kinds[0])
+        x = floats[i] if kind == FLOAT_KIND else 0.0
+        k = ints[i] if kind == INT_KIND else 0
+        state[g, NEW] += 1
+        blocks = 1
+        if state[g, LATE] == 1:
+            blocks = 2
+        elif state[g, NEW] == state[g, LAST] and t < limit:
+            state[g, LATE] = 1
+            clear(state, sums, g, 1)
+        for a in range(blocks):
+            bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, 2 * a, t, limit, kind, x, k, function)
+            if a == 0:
+                wrong += bad
+        if (all_float or all_int) and state[g, FIRST_ACC + KIND] == kind and state[g, LATE] == 0:
+            left = state[g, LAST] - state[g, NEW] - 1
+            state[g, MAY_TAKE] = left if state[g, LAST] > state[g, NEW] else UNLIMITED
+    for g in range(state.shape[0]):
+        settle(state, g)
+    return emitted, wrong
+
+
+class WindowFold(Operator):
+    """A window by time and the aggregate of one field over it, where windows do not overlap."""
+
+    STATE = ("names", "state", "sums")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        function: str,
+        field: str,
+        as_name: str,
+        period: int,
+        every: int,
+        align: bool = False,
+        fill_period: bool = False,
+        point_times: bool = False,
+    ) -> None:
+        super().__init__(name=name)
+        self.function, self.field, self.as_name = function, field, as_name
+        self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
+        self.point_times = point_times
+        self.names = Names()
+        self.state = np.zeros((0, WIDTH), np.int64)
+        self.sums = np.zeros((0, 4))
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        self.names.learn(batch.group, batch.groups, batch.rows.name)
+        self.state = grown(self.state, len(batch.groups))
+        self.sums = grown(self.sums, len(batch.groups))
+        n = len(batch)
+        row, tmax, kind, count = np.empty((4, n), np.int64)
+        floats, ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
+        kinds, f, i = _operands(batch.rows.field(self.field))
+        emitted, wrong = fold_windows(
+            batch.rows.time, batch.group, kinds, f, i, self.state, self.sums, self.period, self.every,
+            YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[self.function], row, tmax, kind, count,
+            floats, ints,
+        )  # fmt: skip
+        if wrong:
+            self.errors[f"field {self.field} is missing or of another type"] += wrong
+        column, there = _results(self.function, *(a[:emitted] for a in (kind, count, floats, ints)))
+        if not there.any():
+            return
+        every = bool(there.all())
+        rows, tmax = (row[:emitted], tmax[:emitted]) if every else (row[:emitted][there], tmax[:emitted][there])
+        if self.point_times and self.function == "sum":
+            tmax = np.zeros_like(tmax)
+        elif self.point_times and self.function == "count":
+            tmax = np.where(count[:emitted][there] == 0, 0, tmax)
+        group = batch.group[rows]
+        nothing = Text.constant("", len(rows))
+        out = Rows(
+            tmax, self.names.of(group), nothing, nothing, group_tags(batch.groups, group), {self.as_name: column}
+        )
+        yield Points(out, group, batch.groups, batch.seq[rows])
+
+
+def _operands(column: Column) -> tuple[Array, Array, Array]:
+    """u1 kinds (of length 1 where all rows are of one), f8 and i8 values (of length 1 where there are none)."""
+    kinds = np.array([column.kinds], np.uint8) if isinstance(column.kinds, Kind) else column.kinds
+    floats = column.data.get(Kind.FLOAT, np.zeros(1))
+    return kinds, floats, column.data.get(Kind.INT, np.zeros(1, np.int64))
+
+
+def _results(function: str, kind: Array, count: Array, floats: Array, ints: Array) -> tuple[Column, Array]:
+    """The column of the windows that have a result, and bool[m] which do."""
+    if function == "count":
+        return Column.of(Kind.INT, count), np.ones(len(count), np.bool_)
+    if function == "sum":
+        is_int = kind == INT_KIND
+        there = np.ones(len(count), np.bool_)
+        return _numbers(floats[:, 0], ints[:, 0], is_int), there
+    there = count > 0
+    if not there.all():
+        kind, count, floats, ints = kind[there], count[there], floats[there], ints[there]
+    is_int = kind == INT_KIND
+    if function == "mean":
+        with np.errstate(all="ignore"):
+            total = np.where(is_int, ints[:, 0].astype(np.float64), floats[:, 0]) if is_int.any() else floats[:, 0]
+            return Column.of(Kind.FLOAT, total / count), there
+    with np.errstate(all="ignore"):
+        return _numbers(floats[:, 1] - floats[:, 0], ints[:, 1] - ints[:, 0], is_int), there
+
+
+def _numbers(floats: Array, ints: Array, is_int: Array) -> Column:
+    data: dict[Kind, Any] = {Kind.FLOAT: floats, Kind.INT: ints}
+    if not is_int.any():
+        return Column.of(Kind.FLOAT, floats)
+    return Column(np.where(is_int, np.uint8(Kind.INT), np.uint8(Kind.FLOAT)), data, len(floats)).normal()
