@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 TAB = 4  # columns a tab takes in a rendered line
+MESSAGE = 1000  # characters shown of a message, which may quote a literal of any length
 WIDTH = 100  # columns of source shown of a longer line
 
 
@@ -362,6 +363,7 @@ def _columns(character: str) -> int:
 
 
 def _printable(text: str) -> str:
+    text = text if len(text) <= MESSAGE else text[:MESSAGE] + "…"
     return "".join(c if c == "\n" else " " if c == "\t" else _visible(c) for c in text)
 
 

@@ -35,7 +35,9 @@ def compile_regex(pattern: str) -> Any:
 
     options = re2.Options()
     options.log_errors = False
-    if byte_only := re.search(r"(?:[^\\]|^)(?:\\\\)*(\\C)", pattern):  # RE2 matches a byte with it, Go has no such thing
+    if byte_only := re.search(
+        r"(?:[^\\]|^)(?:\\\\)*(\\C)", pattern
+    ):  # RE2 matches a byte with it, Go has no such thing
         raise ValueError(f"error parsing regexp: invalid escape sequence: `{byte_only[1]}`")
     if pattern.count("(") >= _NEST_LIMIT and _nesting(pattern) >= _NEST_LIMIT:
         raise ValueError(f"error parsing regexp: expression nests too deeply: `{pattern}`")
