@@ -181,14 +181,18 @@ class Graph:
             yield from op.outputs
             op.outputs.clear()
 
-    def run(self, batches: Iterable[Rows]) -> Iterator[Output]:
-        """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases."""
+    def run(self, batches: Iterable[Rows], *, last: bool = True) -> Iterator[Output]:
+        """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases.
+
+        last: whether the input ends after `batches`.
+        """
         sources = [(i, op) for i, op in enumerate(self.operators) if isinstance(op, Source)]
         for rows in batches:
             entering = {i: [points] for i, op in sources if (points := op.rows(rows)) is not None}
             if entering:
                 yield from self.push(entering)
-        yield from self.push({}, last=True)
+        if last:
+            yield from self.push({}, last=True)
 
     def snapshot(self) -> dict[str, Any]:
         """The state of all operators by name, between two rounds."""
