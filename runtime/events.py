@@ -1,0 +1,288 @@
+"""Alert events: what is known of them as columns, their texts when somebody reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array, Column, Groups, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.gotemplate import Duration, Missing, parse
+from tickc.runtime.gotext import format_duration_go, format_float_g
+from tickc.runtime.kinds import Kind
+from tickc.runtime.rowtext import Writers, values
+
+OK, INFO, WARNING, CRITICAL = range(4)
+LEVELS = ("OK", "INFO", "WARNING", "CRITICAL")
+DEFAULT_ID = "{{ .Name }}:{{ .Group }}"
+DEFAULT_MESSAGE = "{{ .ID }} is {{ .Level }}"
+DEFAULT_DETAILS = "{{ json . }}"
+SERVER = {"Hostname": "localhost", "ClusterID": "", "ServerID": ""}
+
+_PIECE = re.compile(
+    r"\{\{ *(?:\.(?P<name>Name|Group|TaskName|ID|Level)"
+    r'|index +\.(?P<map>Tags|Fields) +"(?P<key>[^"\\{}]*)") *\}\}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a simple template: a literal (`what` ""), a name of the record, or a member of Tags or Fields."""
+
+    what: str
+    text: str
+
+
+def pieces(template: str) -> list[Piece] | None:
+    """A template that is nothing but texts, names and members of maps; None where it is more than that."""
+    out: list[Piece] = []
+    end = 0
+    for found in _PIECE.finditer(template):
+        out.append(Piece("", template[end : found.start()]))
+        if found["name"]:
+            out.append(Piece(found["name"], ""))
+        else:
+            out.append(Piece(found["map"], found["key"]))
+        end = found.end()
+    out.append(Piece("", template[end:]))
+    if any("{{" in p.text for p in out if not p.what):
+        return None
+    return [p for p in out if p.what or p.text]
+
+
+def group_text(group_id: str) -> str:
+    """`.Group`: the id, `nil` for the group without dimensions."""
+    return group_id or "nil"
+
+
+class Ids:
+    """Codes of event ids; an id is rendered once for each combination of what its template reads."""
+
+    def __init__(self, template: str, task: str) -> None:
+        self.template = parse(template, "id", data_shape="id")
+        self.task = task
+        self.vocabulary = Vocabulary()
+        parts = pieces(template)
+        self.reads: set[str] | None = None if parts is None else {p.text for p in parts if p.what == "Tags"}
+        self._derive()
+
+    def _derive(self) -> None:
+        from tickc.runtime.nodes.group import Codes, Combinations, Lookup
+
+        self._names = Codes()
+        self._tags: dict[str, Codes] = {}
+        self._combinations = Combinations()
+        self._lookup = Lookup()
+
+    def snapshot(self) -> Any:
+        """The ids; the tables that lead to them are derived anew."""
+        return self.vocabulary
+
+    def restore(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._derive()
+
+    def encode(self, name: Text, group: Array, groups: Groups, tags: Mapping[str, Text] | None) -> Array:
+        """i4[n] codes in `vocabulary`; group: i4[n]; tags: those of the points, None for batches (their group's)."""
+        columns = [group, self._names.of(name)]
+        absent = np.full(len(group), -1, np.int32)
+        for tag in self._used(tags):
+            columns.append(self._tags[tag].of(tags[tag]) if tags is not None and tag in tags else absent)
+
+        def make(row: int) -> int:
+            home = groups[int(group[row])]
+            if tags is None:
+                own: Mapping[str, str] = home.tags
+            else:
+                own = {k: v for k, text in tags.items() if (v := text.at(row)) is not None}
+            record = {"Name": name.at(row) or "", "Group": group_text(home.id), "Tags": own}
+            text = self.template.render({**record, "TaskName": self.task, "ServerInfo": SERVER})
+            return self.vocabulary.code(text)
+
+        return self._lookup.groups(self._combinations.encode(columns), make)
+
+    def _used(self, tags: Mapping[str, Text] | None) -> Sequence[str]:
+        """The tags that tell ids apart. A tag that is new to a template that may read all of them makes new tables."""
+        if tags is None:
+            return ()
+        fresh = [t for t in tags if t not in self._tags and (self.reads is None or t in self.reads)]
+        if fresh:
+            from tickc.runtime.nodes.group import Codes
+
+            known = self._tags
+            self._derive()
+            self._tags = {**known, **{t: Codes() for t in fresh}}
+        return list(self._tags)
+
+
+class Texts:
+    """How an alert words its events."""
+
+    def __init__(self, task: str, message: str, details: str | None) -> None:
+        """details: None is the default, the event as JSON."""
+        self.task = task
+        self.message = parse(message, "message", data_shape="message")
+        self.details = parse(DEFAULT_DETAILS if details is None else details, "details", True, "details")
+        self.pieces = pieces(message)
+        self.plain_details = details if details is not None and "{{" not in details else None
+        self.can_fail = self.pieces is None or (details is not None and self.plain_details is None)
+
+
+_NIL: object = object()  # a field that is there without a value
+_TEMPLATE_VALUES: Writers = {
+    Kind.FLOAT: lambda data: data.tolist(),
+    Kind.INT: lambda data: data.tolist(),
+    Kind.DURATION: lambda data: [Duration(v) for v in data.tolist()],
+    Kind.BOOL: lambda data: data.tolist(),
+    Kind.STRING: lambda data: data.tolist(),
+    Kind.NIL: lambda n: [_NIL] * n,
+    Kind.HOLE: lambda n: [Missing()] * n,
+}
+_PRINTED: Writers = {
+    Kind.FLOAT: lambda data: [format_float_g(v) for v in data.tolist()],
+    Kind.INT: lambda data: [str(v) for v in data.tolist()],
+    Kind.DURATION: lambda data: [format_duration_go(v) for v in data.tolist()],
+    Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
+    Kind.STRING: lambda data: data.tolist(),
+}
+
+
+@dataclass(frozen=True)
+class Events:
+    """m events of one alert, in the order in which they were triggered.
+
+    data: the points that triggered them, or the batches; point: m rows, whose fields are the events' (of a batch: its
+    worst point); time: i8[m] ns; level, previous: i1[m], previous being the level before of the same id; duration:
+    i8[m] ns; id: the events' ids.
+    """
+
+    data: Points | Segments
+    point: Rows
+    time: Array
+    level: Array
+    previous: Array
+    duration: Array
+    id: Text
+    recoverable: bool
+    texts: Texts
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @cached_property
+    def messages(self) -> list[str]:
+        """The events' messages; raises TemplateError where the template fails."""
+        columns = self._columns()
+        if columns is None:
+            return [self.texts.message.render(record) for record in self._records()]
+        return ["".join(parts) for parts in zip(*columns)] if columns else [""] * len(self)
+
+    @cached_property
+    def details(self) -> list[str]:
+        """The events' details; raises TemplateError where the template fails."""
+        if self.texts.plain_details is not None:
+            return [self.texts.plain_details] * len(self)
+        render = self.texts.details.render
+        return [render({**record, "Message": m}) for record, m in zip(self._records(), self.messages)]
+
+    @cached_property
+    def levels(self) -> list[str]:
+        """The names of the levels."""
+        return [LEVELS[level] for level in self.level.tolist()]
+
+    def take(self, which: Array) -> Events:
+        """Some of the events (index array or mask)."""
+        which = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        return Events(
+            self.data.take(which),
+            self.point.take(which),
+            self.time[which],
+            self.level[which],
+            self.previous[which],
+            self.duration[which],
+            self.id.take(which),
+            self.recoverable,
+            self.texts,
+        )
+
+    def _columns(self) -> list[Sequence[str]] | None:
+        """The parts of the messages, a column a piece; None where the template or a value needs the full renderer."""
+        if self.texts.pieces is None:
+            return None
+        out: list[Sequence[str]] = []
+        for piece in self.texts.pieces:
+            column = self._column(piece)
+            if column is None:
+                return None
+            out.append(column)
+        return out
+
+    def _column(self, piece: Piece) -> Sequence[str] | None:
+        n = len(self)
+        match piece.what:
+            case "":
+                return [piece.text] * n
+            case "ID":
+                return [text or "" for text in self.id.tolist()]
+            case "Level":
+                return self.levels
+            case "TaskName":
+                return [self.texts.task] * n
+            case "Name":
+                return [name or "" for name in self._names.tolist()]
+            case "Group":
+                groups = self.data.groups
+                table = {g: group_text(groups[g].id) for g in np.unique(self.data.group).tolist()}
+                return [table[g] for g in self.data.group.tolist()]
+            case "Tags":
+                return [tags.get(piece.text, "") for tags in self.tags]
+        printed = self.point.field(piece.text)
+        if not _simple(printed):
+            return None
+        return ["<no value>" if v is None else v for v in values(printed, _PRINTED)]
+
+    @property
+    def _names(self) -> Text:
+        return self.data.rows.name if isinstance(self.data, Points) else self.data.name
+
+    @cached_property
+    def tags(self) -> list[Mapping[str, str]]:
+        """The tags of each event: all those of a point, the header's of a batch."""
+        if isinstance(self.data, Segments):
+            return [self.data.groups[g].tags for g in self.data.group.tolist()]
+        names = list(self.data.rows.tags)
+        columns = [text.tolist() for text in self.data.rows.tags.values()]
+        if not columns:
+            return [{}] * len(self)
+        return [{k: v for k, v in zip(names, found) if v is not None} for found in zip(*columns)]
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        """What templates see of each event."""
+        names = list(self.point.fields)
+        columns = [values(c, _TEMPLATE_VALUES) for c in self.point.fields.values()]
+        ids, groups = self.id.tolist(), self.data.groups
+        times, durations, measurements = self.time.tolist(), self.duration.tolist(), self._names.tolist()
+        for i, group in enumerate(self.data.group.tolist()):
+            found = ((k, c[i]) for k, c in zip(names, columns))
+            yield {
+                "Name": measurements[i] or "",
+                "TaskName": self.texts.task,
+                "Group": group_text(groups[group].id),
+                "Tags": self.tags[i],
+                "ServerInfo": SERVER,
+                "ID": ids[i],
+                "Fields": {k: None if v is _NIL else v for k, v in found if v is not None},
+                "Level": LEVELS[self.level[i]],
+                "Time": times[i],
+                "Duration": Duration(durations[i]),
+            }
+
+
+def _simple(column: Column) -> bool:
+    """Whether all values of the column print as `_PRINTED` says."""
+    kinds = [column.kinds] if isinstance(column.kinds, Kind) else map(Kind, np.unique(column.kinds).tolist())
+    return all(k in _PRINTED or k is Kind.MISSING for k in kinds)

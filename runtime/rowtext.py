@@ -1,0 +1,217 @@
+"""Rows as text: Kapacitor's JSON of points and batches, and line protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array, Column, Points, Rows, Segments, Text
+from tickc.runtime.gotemplate.gojson import json_string
+from tickc.runtime.gotext import floats_f, floats_json, format_duration_go, times_rfc3339nano
+from tickc.runtime.kinds import Kind
+
+Writers = Mapping[Kind, Callable[[Any], Sequence[Any]]]
+
+
+def values(column: Column, writers: Writers) -> list[Any]:
+    """One Python value a row, None where the row lacks the field.
+
+    writers: for each kind that can be there, from the column's data of that kind (the number of rows where a kind has
+    none) to the values of all rows.
+    """
+    if isinstance(column.kinds, Kind):
+        return _of_kind(column, column.kinds, writers)
+    out: list[Any] = [None] * column.n
+    for code in np.unique(column.kinds).tolist():
+        some = column.take(np.flatnonzero(column.kinds == code))
+        for row, value in zip(np.flatnonzero(column.kinds == code).tolist(), _of_kind(some, Kind(code), writers)):
+            out[row] = value
+    return out
+
+
+def _of_kind(column: Column, kind: Kind, writers: Writers) -> list[Any]:
+    if kind is Kind.MISSING:
+        return [None] * column.n
+    return list(writers[kind](column.data.get(kind, column.n)))
+
+
+def coded(text: Text, write: Callable[[str], str]) -> list[str | None]:
+    """`write` of the string of each row, once for each distinct one; None where it is absent."""
+    table: dict[int, str | None] = {c: write(text.vocabulary.strings[c]) for c in text.used().tolist()}
+    table[-1] = None
+    return [table[c] for c in text.codes.tolist()]
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+JSON_VALUES: Writers = {
+    Kind.FLOAT: lambda data: floats_json(data).to_pylist(),
+    Kind.INT: lambda data: map(str, data.tolist()),  # type: ignore[dict-item,return-value]
+    Kind.DURATION: lambda data: map(str, data.tolist()),  # type: ignore[dict-item,return-value]
+    Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
+    Kind.STRING: lambda data: coded(data, json_string),
+    Kind.NIL: lambda n: ["null"] * n,
+    Kind.HOLE: lambda n: ["{}"] * n,
+}
+
+
+def json_times(time: Array) -> list[str]:
+    """RFC 3339 times, quoted. time: i8[n] ns."""
+    return [f'"{t}"' for t in times_rfc3339nano(time).to_pylist()]
+
+
+def encodable(rows: Rows) -> Array:
+    """bool[n]: rows without NaN and infinity, which JSON has no form for."""
+    good = np.ones(len(rows), np.bool_)
+    for column in rows.fields.values():
+        if Kind.FLOAT in column.data:
+            bad = ~np.isfinite(column.data[Kind.FLOAT])
+            good &= ~(bad if column.kinds is Kind.FLOAT else bad & column.is_kind(Kind.FLOAT))
+    return good
+
+
+def json_points(rows: Rows) -> list[str | None]:
+    """The JSON row of each point (edge.PointMessage.ToRow): all its tags, its fields by name. None: not encodable."""
+    names = sorted(rows.fields)
+    heads = [json_string(name) for name in names]
+    cells = [values(rows.fields[name], JSON_VALUES) for name in names]
+    good = encodable(rows).tolist()
+    out: list[str | None] = []
+    measurements = coded(rows.name, json_string)
+    for row, (time, tags) in enumerate(zip(json_times(rows.time), _json_tags(rows))):
+        if not good[row]:
+            out.append(None)
+            continue
+        there = [(h, c[row]) for h, c in zip(heads, cells) if c[row] is not None]
+        columns = ",".join(['"time"', *(h for h, _ in there)])
+        written = ",".join([time, *(v for _, v in there)])
+        out.append(f'{_header(measurements[row] or "", tags)}"columns":[{columns}],"values":[[{written}]]}}')
+    return out
+
+
+def json_batches(batch: Segments) -> list[str | None]:
+    """The JSON row of each batch (edge.BufferedBatchMessage.ToRow). None: it holds what JSON cannot.
+
+    The columns are the fields of the first point, and its tags that are not the batch's.
+    """
+    batch = batch.flat()
+    rows = batch.rows
+    fields = {name: values(column, JSON_VALUES) for name, column in rows.fields.items()}
+    tags = {name: coded(text, json_string) for name, text in rows.tags.items()}
+    times = json_times(rows.time)
+    bad = np.concatenate([[0], np.cumsum(~encodable(rows))])
+    out: list[str | None] = []
+    for j, (start, stop) in enumerate(zip(batch.start.tolist(), batch.stop.tolist())):
+        group = batch.groups[int(batch.group[j])]
+        head = _header(json_string(batch.name.at(j) or ""), _json_object(group.tags))
+        if start == stop:
+            out.append(head[:-1] + "}" if len(head) > 1 else "{}")
+            continue
+        if bad[stop] > bad[start] and _shows_unencodable(rows, start, stop):
+            out.append(None)
+            continue
+        columns = sorted({n for n, c in fields.items() if c[start] is not None}
+                         | {n for n, c in tags.items() if c[start] is not None and n not in group.tags})  # fmt: skip
+        lines = [
+            ",".join([times[row], *(_cell(name, row, fields, tags) for name in columns)]) for row in range(start, stop)
+        ]
+        names = ",".join(['"time"', *map(json_string, columns)])
+        out.append(f'{head}"columns":[{names}],"values":[[{"],[".join(lines)}]]}}')
+    return out
+
+
+def _cell(name: str, row: int, fields: dict[str, list[Any]], tags: dict[str, list[str | None]]) -> str:
+    value = fields[name][row] if name in fields else None
+    if value is None and name in tags:
+        value = tags[name][row]
+    return "null" if value is None else value
+
+
+def _shows_unencodable(rows: Rows, start: int, stop: int) -> bool:
+    """Whether a NaN or infinity stands in a column that is shown: a field of the first point."""
+    some = rows.take(slice(start, stop))
+    shown = {name: column for name, column in some.fields.items() if column.present()[0]}
+    return not bool(encodable(some.with_(fields=shown)).all())
+
+
+def _header(name: str, tags: str) -> str:
+    """The beginning of a row; Go leaves out what is empty."""
+    parts = ([f'"name":{name},'] if name != '""' else []) + ([f'"tags":{tags},'] if tags != "{}" else [])
+    return "{" + "".join(parts)
+
+
+def _json_object(tags: Mapping[str, str]) -> str:
+    return "{" + ",".join(f"{json_string(k)}:{json_string(v)}" for k, v in sorted(tags.items())) + "}"
+
+
+def _json_tags(rows: Rows) -> Iterator[str]:
+    """The JSON object of each row's tags."""
+    names = sorted(rows.tags)
+    known: dict[tuple[str | None, ...], str] = {}
+    columns = [coded(rows.tags[name], json_string) for name in names]
+    if not columns:
+        yield from ["{}"] * len(rows)
+        return
+    heads = [json_string(name) for name in names]
+    for found in zip(*columns):
+        text = known.get(found)
+        if text is None:
+            members = ",".join(f"{h}:{v}" for h, v in zip(heads, found) if v is not None)
+            text = known[found] = "{" + members + "}"
+        yield text
+
+
+# --- line protocol --------------------------------------------------------------------------------------------------
+
+_NAME = str.maketrans({",": "\\,", " ": "\\ "})
+_TAG = str.maketrans({",": "\\,", " ": "\\ ", "=": "\\="})
+_FIELD = str.maketrans({",": "\\,", '"': '\\"', " ": "\\ ", "=": "\\="})
+_STRING = str.maketrans({'"': '\\"', "\\": "\\\\"})
+
+
+def _name(text: str) -> str:
+    """models.AppendMakeKey: a name that is escaped already is not escaped once more."""
+    return text.replace("\\,", ",").replace("\\ ", " ").translate(_NAME)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.translate(_STRING)}"'
+
+
+LINE_VALUES: Writers = {
+    Kind.FLOAT: lambda data: floats_f(data).to_pylist(),
+    Kind.INT: lambda data: [f"{v}i" for v in data.tolist()],
+    Kind.DURATION: lambda data: [f'"{format_duration_go(v)}"' for v in data.tolist()],
+    Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
+    Kind.STRING: lambda data: coded(data, _quoted),
+    Kind.NIL: lambda n: [""] * n,  # influxdb's client writes the name and nothing behind it
+    Kind.HOLE: lambda n: ['"{}"'] * n,
+}
+
+
+def lines(rows: Rows, unit: int = 1) -> list[str]:
+    """The line of each point; `unit`: ns of one unit of the timestamps, which are cut towards zero."""
+    fields = sorted(rows.fields)
+    cells = [values(rows.fields[name], LINE_VALUES) for name in fields]
+    heads = [name.translate(_FIELD) + "=" for name in fields]
+    tag_cells = [_tag_cells(t, rows.tags[t]) for t in sorted(rows.tags)]
+    stamps = np.sign(rows.time) * (np.abs(rows.time) // unit)
+    out = []
+    for row, (name, stamp) in enumerate(zip(coded(rows.name, _name), stamps.tolist())):
+        key = "".join([name or "", *(c[row] or "" for c in tag_cells)])
+        pairs = ",".join([h + c[row] for h, c in zip(heads, cells) if c[row] is not None])
+        out.append(f"{key} {pairs} {stamp}")
+    return out
+
+
+def _tag_cells(name: str, tags: Text) -> list[str | None]:
+    """`,name=value` of each row; an empty value is left out."""
+    head = f",{name.translate(_TAG)}="
+    return coded(tags, lambda v: head + v.translate(_TAG) if v else "")
+
+
+def json_rows(batch: Points | Segments) -> list[str | None]:
+    """The JSON row of each point, or of each batch."""
+    return json_points(batch.rows) if isinstance(batch, Points) else json_batches(batch)
