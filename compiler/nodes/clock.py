@@ -1,0 +1,115 @@
+"""Nodes that follow the clock or the edges rather than the data: barrier, trickle, stats, deadman."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tickc.compiler.diagnostics import CODES, Diagnostic, Span
+from tickc.compiler.nodes.alert import Alert
+from tickc.compiler.nodes.rows import NoOp
+from tickc.compiler.nodes.sequence import Derivative
+from tickc.compiler.pipeline import (
+    BATCH,
+    EVERY,
+    STREAM,
+    Duration,
+    LambdaValue,
+    Node,
+    Subject,
+    arg,
+    args,
+    bind,
+    flag,
+    node,
+    prop,
+    state,
+)
+from tickc.runtime.expr import Binary, Expr, lit, ref
+
+T303, T304 = CODES["T303"], CODES["T304"]
+
+
+@node("barrier", later="it follows the wall clock")
+class Barrier(Node):
+    """Say that no older data will come, so that what waits downstream can come out."""
+
+    idle: Duration = prop("say so after this long without data")
+    period: Duration = prop("say so this often")
+    delete: bool = prop("forget the group after that")
+
+    def check(self) -> Iterator[Diagnostic]:
+        if self.idle and self.period:
+            yield self.refuse(T303, "cannot specify both idle and period", "leave one of them out")
+        elif not self.period and self.idle <= 0:
+            yield self.refuse(T304, "idle must be greater than zero", "add .idle(10s) or .period(10s)")
+        elif self.period <= 0 and not self.idle:
+            yield self.refuse(T304, "period must be greater than zero")
+
+
+@node("trickle", wants=BATCH, gives=STREAM, later="it takes batches apart")
+class Trickle(Node):
+    """Make single points of batches."""
+
+
+@node("stats", wants=STREAM, gives=STREAM, parents=EVERY, later="it follows the wall clock")
+class Stats(Node):
+    """Count what a node emits, on the wall clock; a source of its own."""
+
+    interval: Duration = arg("how often", name="interval")
+    align: bool = flag("at multiples of the interval")
+    watched: Node | None = state()
+
+    def connect(self, parent: Node) -> None:
+        self.take_edges(parent)
+        self.watched = parent
+        parent.pipeline.add_source(self)
+        if not parent.children:
+            NoOp(span=self.span).connect(parent)
+
+    @classmethod
+    def chained(cls, parent: Node, arguments: tuple[Any, ...], span: Span) -> Subject:
+        made = cls(**bind(cls.params, arguments), span=span, extent=span)
+        made.connect(parent)
+        return made
+
+    def start(self) -> Iterator[Diagnostic]:
+        if self.interval <= 0:
+            yield self.refuse(T304, "stats node must have positive interval")
+
+
+DEADMAN_ID = "{{ .Group }}:NODE_NAME for task '{{ .TaskName }}'"
+DEADMAN_MESSAGE = (
+    '{{ .ID }} is {{ if eq .Level "OK" }}alive{{ else }}dead{{ end }}: '
+    '{{ index .Fields "emitted" | printf "%0.3f" }} points/INTERVAL.'
+)
+
+
+@node("deadman", wants=STREAM, gives=STREAM, parents=EVERY, later="it follows the wall clock")
+class Deadman(Node):
+    """An alert on low throughput: stats, derivative and alert in one."""
+
+    threshold: float = arg("alert at so many points per interval, or fewer")
+    interval: Duration = arg("how often to look")
+    conditions: tuple[LambdaValue, ...] = args("conditions that have to be true as well")
+
+    @classmethod
+    def chained(cls, parent: Node, arguments: tuple[Any, ...], span: Span) -> Subject:
+        from tickc.runtime.gotemplate import Duration as GoDuration
+
+        given = bind(cls.params, arguments)
+        interval = given["interval"]
+        stats = Stats(interval=interval, span=span, extent=span, align=True)
+        stats.connect(parent)
+        derivative = Derivative(field="emitted", unit=interval, non_negative=True, span=span, extent=span)
+        derivative.connect(stats)
+        alert = Alert(span=span, extent=span)
+        alert.connect(derivative)
+        condition: Expr = Binary("<=", ref("emitted"), lit(given["threshold"]))
+        for extra in given["conditions"]:
+            condition = Binary("AND", condition, extra.expr)
+        alert.crit = LambdaValue(condition)
+        parent.fixed_name = parent.name
+        alert.id_ = DEADMAN_ID.replace("NODE_NAME", parent.name, 1)
+        alert.message = DEADMAN_MESSAGE.replace("INTERVAL", str(GoDuration(interval)), 1)
+        return alert

@@ -1,0 +1,144 @@
+"""Nodes that bring points together: join, union, combine, flatten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
+from tickc.compiler.pipeline import (
+    STREAM,
+    Duration,
+    LambdaValue,
+    Node,
+    Subject,
+    args,
+    node,
+    prop,
+    setter,
+    state,
+)
+
+T302, T303, T304 = CODES["T302"], CODES["T303"], CODES["T304"]
+
+
+def check_prefixes(owner: Node, names: Sequence[str], delimiter: str, contains: str) -> Iterator[Diagnostic]:
+    """Prefixes are not empty, do not contain the delimiter and differ; `contains` is how to say the second."""
+    for name in names:
+        if not name:
+            message = f"must provide a prefix name for the {owner.tick} node, see .as() property method"
+            yield owner.refuse(T304, message)
+            return
+        if delimiter in name and (delimiter or owner.tick == "combine"):
+            yield owner.refuse(T304, contains.format(name), "set another one with .delimiter('…')")
+            return
+    if len(set(names)) < len(names):
+        yield owner.refuse(T304, "cannot use the same prefix name see .as() property method")
+
+
+@node("join", later="it brings several streams together")
+class Join(Node):
+    """Join points of several nodes by their time."""
+
+    others: tuple[Subject, ...] = args("the other nodes")
+    delimiter: str = prop("what stands between a prefix and the name of a field", default=".")
+    tolerance: Duration = prop("round times to multiples of this duration before joining")
+    stream_name: str = prop("name of the joined points; by default that of the first node")
+    fill: Any = prop("'none' for an inner join; for an outer one 'null' or a number")
+    delete_all: bool = prop("forget all groups when one is deleted")
+    names: tuple[str, ...] = state(())
+    dimensions: tuple[str, ...] = state(())
+
+    @setter
+    def as_(self, *names: str) -> None:
+        """A prefix for the fields of each joined node, in their order."""
+        self.names = names
+
+    @setter
+    def on(self, *tags: str) -> None:
+        """Join groups that agree in these tags."""
+        self.dimensions = tags
+
+    def connect(self, parent: Node) -> None:
+        self.take_edges(parent)
+        for other in (parent, *(o.node for o in self.others)):
+            other.link(self)
+
+    def check(self) -> Iterator[Diagnostic]:
+        if not self.names:
+            message = "a call to join.as() is required to specify the output stream prefixes."
+            yield self.refuse(T302, message, "add .as('left', 'right')")
+        elif len(self.names) != len(self.parents):
+            message = "number of prefixes specified by join.as() must match the number of joined streams"
+            yield self.refuse(T302, message, f"give {len(self.parents)} names")
+        else:
+            contains = f"cannot use name {{}} as field prefix, it contains the delimiter {go_quote(self.delimiter)}\t"
+            yield from check_prefixes(self, self.names, self.delimiter, contains)
+
+    def start(self) -> Iterator[Diagnostic]:
+        if isinstance(self.fill, str) and self.fill not in ("null", "none"):
+            yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'none', 'null' or a number")
+
+
+@node("union", later="it brings several streams together")
+class Union(Node):
+    """All points of several nodes, in the order of their times."""
+
+    others: tuple[Subject, ...] = args("the other nodes")
+    rename: str = prop("name of all points; by default their own")
+
+    def connect(self, parent: Node) -> None:
+        self.take_edges(parent)
+        for other in (*(o.node for o in self.others), parent):
+            other.link(self)
+
+
+@node("combine", gives=STREAM, later="it brings several points together")
+class Combine(Node):
+    """Combine points of one time with each other."""
+
+    expressions: tuple[LambdaValue, ...] = args("a condition for each point of a combination")
+    delimiter: str = prop("what stands between a prefix and the name of a field or tag", default=".")
+    tolerance: Duration = prop("round times to multiples of this duration before combining")
+    max: int = prop("fail where more combinations are possible", default=1_000_000)
+    names: tuple[str, ...] = state(())
+
+    @setter
+    def as_(self, *names: str) -> None:
+        """A prefix for each condition, in their order."""
+        self.names = names
+
+    def check(self) -> Iterator[Diagnostic]:
+        if not self.names:
+            message = "a call to combine.as() is required to specify the output stream prefixes."
+            yield self.refuse(T302, message, "add .as('left', 'right')")
+        elif len(self.names) != len(self.expressions):
+            message = "number of prefixes specified by combine.as() must match the number of combine expressions"
+            yield self.refuse(T302, message, f"give {len(self.expressions)} names")
+        else:
+            contains = f"cannot use name {{}} as field prefix, it contains the delimiter character {self.delimiter}"
+            yield from check_prefixes(self, self.names, self.delimiter, contains)
+
+    def start(self) -> Iterator[Diagnostic]:
+        for i, e in enumerate(self.expressions):
+            yield from self.compile_errors(e, f"Failed to compile {i} expression: {{}}")
+
+
+@node("flatten", later="it brings several points together")
+class Flatten(Node):
+    """Make one point of those that have one time, with names of fields made from tags."""
+
+    delimiter: str = prop("what stands between the parts of a name", default=".")
+    tolerance: Duration = prop("round times to multiples of this duration before flattening")
+    dimensions: tuple[str, ...] = state(())
+    drop_name: bool = state(False)
+
+    @setter
+    def on(self, *tags: str) -> None:
+        """The tags whose values make the names."""
+        self.dimensions = tags
+
+    @setter
+    def drop_original_field_name(self, *drop: bool) -> None:
+        """Leave the field's own name out of the new name."""
+        self.drop_name = drop[0] if len(drop) == 1 else True

@@ -1,0 +1,102 @@
+"""Where the batches of a batch task come from: `batch`, `query`, `queryFlux`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
+from tickc.compiler.pipeline import (
+    BATCH,
+    STAR,
+    Duration,
+    Edge,
+    Node,
+    TimeDimension,
+    arg,
+    flag,
+    go_type,
+    node,
+    prop,
+    setter,
+    state,
+)
+
+T204, T302, T303, T304 = (CODES[c] for c in ("T204", "T302", "T303", "T304"))
+FILLS = ("null", "none", "previous", "linear")
+
+
+@node("batch", wants=Edge.NONE, gives=BATCH, parents=(), chains=False)
+class BatchSource(Node):
+    """The source of a batch task; its queries are the nodes that run."""
+
+
+@node("query", wants=BATCH, gives=BATCH, parents=("batch",), later="it queries a database")
+class Query(Node):
+    """Query InfluxDB again and again; each result is a batch for each series."""
+
+    text: str = arg("the query in InfluxQL, without bounds of time", name="queryStr")
+    period: Duration = prop("length of the range that is queried")
+    every: Duration = prop("how often to query")
+    align: bool = flag("query at multiples of `every`")
+    cron: str = prop("when to query, as a cron expression, instead of `every`")
+    offset: Duration = prop("query for a range that ended so long ago")
+    align_group: bool = flag("let groups of time begin at the start of the range")
+    group_by_measurement: bool = flag("group by measurement too")
+    fill: Any = prop("what stands where there is no data: 'null', 'none', 'previous', 'linear' or a number")
+    cluster: str = prop("the InfluxDB to query, by its name in the configuration")
+    dimensions: tuple[Any, ...] = state(())
+
+    @setter
+    def group_by(self, *dimensions: Any) -> None:
+        """Group by tags, by all with `*`, and by time with time(interval)."""
+        self.dimensions = dimensions
+
+    def start(self) -> Iterator[Diagnostic]:
+        if self.text.split()[:1] and self.text.split()[0].lower() != "select":
+            yield self.refuse(T304, f"query is not a select statement {go_quote(self.text)}")
+            return
+        yield from self._dimension_errors()
+        if isinstance(self.fill, str) and self.fill not in FILLS:
+            yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'null', 'none', 'previous' or 'linear'")
+        yield from schedule_errors(self, self.every, self.cron)
+
+    def _dimension_errors(self) -> Iterator[Diagnostic]:
+        times = 0
+        for d in self.dimensions:
+            if isinstance(d, (Duration, TimeDimension)):
+                times += 1
+                if times > 1:
+                    yield self.refuse(T303, "groupBy cannot have more than one time dimension")
+                    return
+            elif not isinstance(d, str) and d is not STAR:
+                yield self.refuse(T204, f"invalid dimension type:{go_type(d)}, must be string or time.Duration")
+                return
+
+
+@node("queryFlux", wants=BATCH, gives=BATCH, parents=("batch",), later="it queries a database")
+class QueryFlux(Node):
+    """Run a query in Flux again and again."""
+
+    text: str = arg("the query in Flux", name="queryStr")
+    period: Duration = prop("not used")
+    every: Duration = prop("how often to query")
+    align: bool = flag("query at multiples of `every`")
+    cron: str = prop("when to query, as a cron expression, instead of `every`")
+    offset: Duration = prop("query as if it were so long ago")
+    cluster: str = prop("the InfluxDB to query, by its name in the configuration")
+    org: str = prop("the organization, by name")
+    org_id: str = prop("the organization, by id", name="orgID")
+
+    def start(self) -> Iterator[Diagnostic]:
+        return schedule_errors(self, self.every, self.cron)
+
+
+def schedule_errors(owner: Node, every: int, cron: str) -> Iterator[Diagnostic]:
+    """A query runs either every so often or by a cron expression."""
+    if every and cron:
+        yield owner.refuse(T303, "must not set both 'every' and 'cron' properties", "leave one of them out")
+    elif every < 0:
+        yield owner.refuse(T304, "'every' duration must must non-negative")
+    elif not every and not cron:
+        yield owner.refuse(T302, "must define one of 'every' or 'cron'", "add .every(1m)")
