@@ -88,11 +88,13 @@ class _Writer:
         self.constants = Constants()
 
     def stage(self, op: Op) -> dict[str, str]:
-        self.imports.add(op.operator)
-        settings = ", ".join(f"{k}={self.value(k, v)}" for k, v in op.settings().items())
         inputs = "".join(f", {variable(i.name)}" for i in op.inputs)
-        call = f"graph.add({op.operator}({settings}){inputs})"
+        call = f"graph.add({self._constructor(op)}{inputs})"
         return {"comment": self._comment(op), "code": pytext.statement(variable(op.name), call, 1)}
+
+    def _constructor(self, op: Op) -> str:
+        self.imports.add(op.operator)
+        return f"{op.operator}({', '.join(f'{k}={self.value(k, v)}' for k, v in op.settings().items())})"
 
     def _comment(self, op: Op) -> str:
         if op.span is None:
@@ -101,6 +103,8 @@ class _Writer:
         where = f"line {first}" if first == last else f"lines {first}-{last}"
         text = " ".join(self.source.data[op.span.start : op.span.stop].decode("utf-8", "replace").split())
         room = pytext.WIDTH - len(where) - 8
+        if not text:
+            return ""
         return _comment(f"{where}: {text if len(text) <= room else text[: room - 1] + '…'}")
 
     def value(self, key: str, value: Any) -> str:
@@ -108,6 +112,8 @@ class _Writer:
         match value:
             case Expr():
                 return self._expr(value)
+            case Op():
+                return self._constructor(value)
             case bool() | None | float():
                 return repr(value)
             case int() if key in DURATIONS:

@@ -7,7 +7,7 @@ the operator (`needs`, `stateful`, `rowwise`), so a new one is optimised without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -65,6 +65,8 @@ class Op:
     operator: ClassVar[str]  # the class in tickc.runtime
     stateful: ClassVar[bool] = False  # whether what comes out depends on earlier points
     rowwise: ClassVar[bool] = False  # whether each row is treated by itself and keeps its place (or is dropped)
+    keeps_rows: ClassVar[bool] = False  # whether rows are held back between batches
+    effects: ClassVar[bool] = False  # whether the outside sees what comes in (sinks, alerts, logs)
 
     name: str
     inputs: tuple[Op, ...] = ()
@@ -73,6 +75,10 @@ class Op:
     def needs(self, wanted: Wanted) -> Wanted:
         """The input columns that are read where `wanted` of the output is; all, where an operator does not say."""
         return ALL
+
+    def keeps(self, names: Collection[str]) -> bool:
+        """Whether references to `names` mean the same before and after the operator, in each row that it keeps."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """The constructor's keywords, without those that have their default; `name` first."""
@@ -114,7 +120,7 @@ class SourceOp(Op):
         return {k: v for k, v in given.items() if k not in ("tags", "fields", "where")}
 
     def reads(self) -> dict[str, Any]:
-        """What a file source may leave out: measurements, columns, and rows that fail a (column, op, value) of `where`."""
+        """What a file source has to deliver: it may leave out rows that fail a (column, op, value) of `where`."""
         return {"measurements": self.measurements, "tags": self.tags, "fields": self.fields, "where": self.where}
 
 

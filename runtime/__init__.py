@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "Alert": "nodes.alert",
+    "Block": "nodes.block",
     "ChangeDetect": "nodes.sequence",
     "CountWindow": "nodes.window",
     "Default": "nodes.rows",
@@ -27,12 +28,14 @@ _HOMES = {
     "Output": "graph",
     "Rows": "batch",
     "Sample": "nodes.rows",
+    "Select": "nodes.block",
     "Shift": "nodes.rows",
     "Source": "graph",
     "StateCount": "nodes.sequence",
     "StateDuration": "nodes.sequence",
     "TimeWindow": "nodes.window",
     "Where": "nodes.eval",
+    "WindowFold": "nodes.fold",
     "call": "expr",
     "duration": "expr",
     "kernel": "kernel",

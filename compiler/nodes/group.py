@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -75,6 +75,9 @@ class GroupByOp(ir.Op):
     @property
     def rowwise(self) -> bool:  # type: ignore[override]
         return not batch_edge(self)
+
+    def keeps(self, names: Collection[str]) -> bool:
+        return self.rowwise
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted | ir.Wanted(None if "*" in self.dims else frozenset(self.dims))

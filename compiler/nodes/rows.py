@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -39,6 +39,9 @@ class WhereOp(ir.Op):
     @property
     def stateful(self) -> bool:  # type: ignore[override]
         return self.predicate.stateful()
+
+    def keeps(self, names: Collection[str]) -> bool:
+        return True
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted | ir.Wanted.of(self.predicate)
@@ -114,6 +117,9 @@ class EvalOp(ir.Op):
     def stateful(self) -> bool:  # type: ignore[override]
         return any(e.stateful() for e in self.exprs)
 
+    def keeps(self, names: Collection[str]) -> bool:
+        return self.keep == () and not {*names} & {*self.names, *self.tags}
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         through = ir.Wanted(wanted.tags).without_tags(*self.tags)
         if self.keep == ():
@@ -163,6 +169,9 @@ class DefaultOp(ir.Op):
     fields: dict[str, float | int | str | bool] | None = ir.setting(None)
     tags: dict[str, str] | None = ir.setting(None)
 
+    def keeps(self, names: Collection[str]) -> bool:
+        return not {*names} & {*(self.fields or ()), *(self.tags or ())}
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted | ir.Wanted(frozenset(self.tags or ()))  # such a tag may be a dimension
 
@@ -198,6 +207,9 @@ class DeleteOp(ir.Op):
     fields: tuple[str, ...] = ir.setting(())
     tags: tuple[str, ...] = ir.setting(())
 
+    def keeps(self, names: Collection[str]) -> bool:
+        return not {*names} & {*self.fields, *self.tags}
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted.without_fields(*self.fields).without_tags(*self.tags)
 
@@ -224,6 +236,9 @@ class ShiftOp(ir.Op):
     rowwise: ClassVar[bool] = True
 
     by: int
+
+    def keeps(self, names: Collection[str]) -> bool:
+        return "time" not in names
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted
@@ -283,6 +298,7 @@ class LogOp(ir.Op):
     """Log each point with all that it has."""
 
     operator: ClassVar[str] = "Log"
+    effects: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
 
     level: str = ir.setting("INFO")

@@ -30,6 +30,7 @@ class HttpOutOp(ir.Op):
     """Hand out rows with all their columns, and pass them on."""
 
     operator: ClassVar[str] = "HttpOut"
+    effects: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
 
     path: str
@@ -110,6 +111,7 @@ class InfluxDBOutOp(ir.Op):
     """Write points as line protocol; nothing comes behind."""
 
     operator: ClassVar[str] = "InfluxDBOut"
+    effects: ClassVar[bool] = True
     gives: ClassVar[Edge] = Edge.NONE
 
     database: str = ir.setting("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -89,6 +89,9 @@ class FromOp(ir.Op):
     @property
     def stateful(self) -> bool:  # type: ignore[override]
         return self.where is not None and self.where.stateful()
+
+    def keeps(self, names: Collection[str]) -> bool:
+        return not (self.truncate or self.round) or "time" not in names
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted | ir.Wanted.of(self.where) | tags_of(self.group_by)

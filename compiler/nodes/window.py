@@ -54,6 +54,7 @@ class TimeWindowOp(ir.Op):
 
     operator: ClassVar[str] = "TimeWindow"
     stateful: ClassVar[bool] = True
+    keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = BATCH
 
     period: int
@@ -71,6 +72,7 @@ class CountWindowOp(ir.Op):
 
     operator: ClassVar[str] = "CountWindow"
     stateful: ClassVar[bool] = True
+    keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = BATCH
 
     period_count: int

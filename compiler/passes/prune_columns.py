@@ -1,0 +1,48 @@
+"""Drop columns that nobody reads any more before rows are kept or copied.
+
+    from().where(lambda: "x" > 1.0) | window | mean('y')   ->   … | select y | window | mean('y')
+
+A window keeps its rows; what only the filter before it has read need not be kept. Right because every operator says
+which columns it reads (`Op.needs`); a group's tags stand in its group table, so dimensions need no column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from tickc.compiler.ir import Op, Plan, Wanted, setting
+from tickc.compiler.passes.liveness import demands, names, narrow
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SelectOp(Op):
+    """Only some of the columns; None stands for all."""
+
+    operator: ClassVar[str] = "Select"
+    rowwise: ClassVar[bool] = True
+
+    tags: tuple[str, ...] | None = setting(None)
+    fields: tuple[str, ...] | None = setting(None)
+
+    def needs(self, wanted: Wanted) -> Wanted:
+        return wanted
+
+
+def prune_columns(plan: Plan) -> Plan:
+    """The plan with a selection before each operator that keeps rows while it reads only some of their columns."""
+    wanted = demands(plan)
+    new: dict[int, Op] = {}
+    ops: list[Op] = []
+    for op in plan:
+        current = op.with_inputs(*(new[id(i)] for i in op.inputs))
+        needs = op.needs(wanted[id(op)])
+        if op.keeps_rows and narrow(op, needs) and not isinstance(op.inputs[0], SelectOp):
+            select = SelectOp(
+                name=f"{op.name}_columns", inputs=current.inputs, tags=names(needs.tags), fields=names(needs.fields)
+            )
+            ops.append(select)
+            current = replace(current, inputs=(select,))
+        ops.append(current)
+        new[id(op)] = current
+    return plan if len(ops) == len(plan.ops) else Plan(tuple(ops))

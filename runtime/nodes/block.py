@@ -1,0 +1,59 @@
+"""Columns left out, and several row-wise operators as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tickc.runtime.batch import Batch, Rows
+from tickc.runtime.graph import Operator
+
+Names = Sequence[str] | None
+
+
+def select(rows: Rows, tags: Names, fields: Names) -> Rows:
+    """Rows with only some of their columns; None stands for all."""
+    if tags is not None and len(tags) < len(rows.tags):
+        rows = rows.with_(tags={t: rows.tags[t] for t in tags if t in rows.tags})
+    if fields is not None and len(fields) < len(rows.fields):
+        rows = rows.with_(fields={f: rows.fields[f] for f in fields if f in rows.fields})
+    return rows
+
+
+class Select(Operator):
+    """Only some of the columns go on."""
+
+    def __init__(self, *, name: str, tags: Names = None, fields: Names = None) -> None:
+        super().__init__(name=name)
+        self.tags, self.fields = tags, fields
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        yield batch.with_rows(select(batch.rows, self.tags, self.fields))
+
+
+class Block(Operator):
+    """Steps in order, each given just the columns (tags, fields) that it and the steps after it read."""
+
+    def __init__(self, *, name: str, steps: Sequence[Operator], reads: Sequence[tuple[Names, Names]]) -> None:
+        super().__init__(name=name)
+        self.steps = tuple(steps)
+        self.reads = tuple(reads)
+        for step in self.steps:
+            step.outputs = self.outputs  # what a step sends leaves the graph in the order of calls
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        return self._from(0, batch)
+
+    def _from(self, at: int, batch: Batch) -> Iterable[Batch]:
+        if at == len(self.steps):
+            yield batch
+            return
+        for out in self.steps[at].process(batch.with_rows(select(batch.rows, *self.reads[at]))):
+            yield from self._from(at + 1, out)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {step.name: step.snapshot() for step in self.steps}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        for step in self.steps:
+            step.restore(saved[step.name])
