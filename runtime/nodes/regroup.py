@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tickc.runtime.batch import Array, Pairs, Rows, Segments, Text
+from tickc.runtime.gosort import sort_by_int
 
 if TYPE_CHECKING:
     from tickc.runtime.nodes.group import Grouping
@@ -90,20 +91,8 @@ def _by_time(time: Array, order: Array, start: Array, stop: Array) -> Array:
     late = np.concatenate([[0], np.cumsum(times[1:] < times[:-1])])  # descents up to each row
     out = order.copy()
     for j in np.flatnonzero(late[stop - 1] > late[start]).tolist():
-        run = slice(start[j], stop[j])
-        out[run] = order[run][_sorted(times[run])]
+        sort_by_int(time, out, start[j], stop[j])
     return out
-
-
-def _sorted(times: Array) -> Array:
-    """i8[n]: where the rows come from once they are sorted by time."""
-    from tickc.runtime.gosort import sort_by_time
-
-    order = np.argsort(times, kind="stable")
-    in_order = times[order]
-    if len(times) <= 12 or (in_order[1:] > in_order[:-1]).all():
-        return order
-    return sort_by_time(times)
 
 
 def _batches(batch: Segments, first: int, last: int) -> Segments:
