@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tickc.compiler import syntax
-from tickc.compiler.diagnostics import CODES, Code, Diagnostic, Source, Span, TickError, did_you_mean, go_quote
+from tickc.compiler.diagnostics import CODES, Diagnostic, Source, Span, TickError, did_you_mean, go_quote
 from tickc.compiler.nodes.query import BatchSource
 from tickc.compiler.nodes.stream import Stream
 from tickc.compiler.pipeline import (

@@ -366,7 +366,7 @@ def _declare(cls: _S, go: str) -> _S:
     made = dataclass(kw_only=True, eq=False, repr=False)(cls)
     properties = {}
     params = []
-    for f in dataclasses.fields(made):
+    for f in dataclasses.fields(made):  # type: ignore[arg-type]
         mark: _Mark | None = f.metadata.get("tick")
         if mark is None:
             continue
@@ -385,13 +385,13 @@ def _declare(cls: _S, go: str) -> _S:
         properties[method.go] = method
     made.properties, made.params, made.class_go = properties, tuple(params), go
     made.doc = inspect.cleandoc(cls.__doc__ or "")
-    return made
+    return made  # type: ignore[return-value]
 
 
 def _annotation(cls: type, name: str) -> Any:
     """The type that a field is declared with."""
-    owner = next(base for base in cls.__mro__ if name in base.__dict__.get("__annotations__", {}))
-    return eval(owner.__annotations__[name], vars(sys.modules[owner.__module__]))
+    owner, text = next((base, found[name]) for base in cls.__mro__ if name in (found := inspect.get_annotations(base)))
+    return eval(text, vars(sys.modules[owner.__module__]))
 
 
 def _raiser(name: str) -> Callable[[Subject], None]:
@@ -411,7 +411,8 @@ def _setters(cls: type[Subject]) -> Iterator[Property]:
                 Parameter(camel(p.name), hints[p.name], p.kind is inspect.Parameter.VAR_POSITIONAL)
                 for p in list(inspect.signature(method).parameters.values())[1:]
             )
-            yield Property(camel(key), inspect.cleandoc(method.__doc__ or ""), params, method=_positional(method, params))
+            doc = inspect.cleandoc(method.__doc__ or "")
+            yield Property(camel(key), doc, params, method=_positional(method, params))
 
 
 def _positional(method: Callable[..., Any], params: tuple[Parameter, ...]) -> Callable[..., Subject | None]:
@@ -539,9 +540,12 @@ def unusable(e: Expr) -> str:
         return f"Given node type is not valid evaluation node: {e.go}"
     for i, child in enumerate(e.children):
         if text := unusable(child):
+            place = "node"
             if isinstance(e, Binary):
-                return f"Failed to handle {('left', 'right')[i]} node: {text}"
-            return f"Failed to handle {i + 1} argument: {text}" if isinstance(e, Call) else f"Failed to handle node: {text}"
+                place = ("left node", "right node")[i]
+            elif isinstance(e, Call):
+                place = f"{i + 1} argument"
+            return f"Failed to handle {place}: {text}"
     return ""
 
 

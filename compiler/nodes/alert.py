@@ -250,17 +250,17 @@ class AlertOp(ir.Op):
     task: str
     id: str
     message: str
-    details: str | None = ir.setting(None)
-    info: Expr | None = ir.setting(None)
-    warn: Expr | None = ir.setting(None)
-    crit: Expr | None = ir.setting(None)
-    info_reset: Expr | None = ir.setting(None)
-    warn_reset: Expr | None = ir.setting(None)
-    crit_reset: Expr | None = ir.setting(None)
+    details: str | None = None
+    info: Expr | None = None
+    warn: Expr | None = None
+    crit: Expr | None = None
+    info_reset: Expr | None = None
+    warn_reset: Expr | None = None
+    crit_reset: Expr | None = None
     all: bool = ir.setting(False)
     state_changes_only: bool = ir.setting(False)
     state_changes_duration: int = ir.setting(0)
-    flapping: tuple[float, float] | None = ir.setting(None)
+    flapping: tuple[float, float] | None = None
     history: int = ir.setting(21)
     no_recoveries: bool = ir.setting(False)
     level_tag: str = ir.setting("")

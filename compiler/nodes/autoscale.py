@@ -56,8 +56,7 @@ class K8sAutoscale(Autoscale):
         if bool(self.resource_name) != bool(self.resource_name_tag) and self.kind not in KINDS:
             yield self.refuse(
                 T304,
-                "invalid Kind, must be 'deployments', 'replicasets' or 'replicationcontrollers', "
-                f"got {self.kind}",
+                f"invalid Kind, must be 'deployments', 'replicasets' or 'replicationcontrollers', got {self.kind}",
             )
         yield from problems
 

@@ -69,11 +69,11 @@ class GroupByOp(ir.Op):
     by_measurement: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return batch_edge(self)
 
     @property
-    def rowwise(self) -> bool:  # type: ignore[override]
+    def rowwise(self) -> bool:
         return not batch_edge(self)
 
     def keeps(self, names: Collection[str]) -> bool:

@@ -37,7 +37,7 @@ class WhereOp(ir.Op):
     predicate: Expr
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return self.predicate.stateful()
 
     def keeps(self, names: Collection[str]) -> bool:
@@ -102,7 +102,7 @@ class Eval(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvalOp(ir.Op):
-    """New columns from expressions; keep: None for the results alone, () to keep all fields, else the fields to keep."""
+    """New columns from expressions. keep: None for the results alone, () for all fields too, else exactly these."""
 
     operator: ClassVar[str] = "Eval"
     rowwise: ClassVar[bool] = True
@@ -110,11 +110,11 @@ class EvalOp(ir.Op):
     exprs: tuple[Expr, ...]
     names: tuple[str, ...]
     tags: tuple[str, ...] = ir.setting(())
-    keep: tuple[str, ...] | None = ir.setting(None)
+    keep: tuple[str, ...] | None = None
     quiet: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return any(e.stateful() for e in self.exprs)
 
     def keeps(self, names: Collection[str]) -> bool:
@@ -166,8 +166,8 @@ class DefaultOp(ir.Op):
     operator: ClassVar[str] = "Default"
     rowwise: ClassVar[bool] = True
 
-    fields: dict[str, float | int | str | bool] | None = ir.setting(None)
-    tags: dict[str, str] | None = ir.setting(None)
+    fields: dict[str, float | int | str | bool] | None = None
+    tags: dict[str, str] | None = None
 
     def keeps(self, names: Collection[str]) -> bool:
         return not {*names} & {*(self.fields or ()), *(self.tags or ())}
@@ -252,7 +252,8 @@ class Sample(Node):
 
     def __post_init__(self) -> None:
         if type(self.rate) not in (int, Duration):
-            raise Refused("must pass int64 or duration to new sample node", T204, hint="write |sample(10) or |sample(1m)")
+            hint = "write |sample(10) or |sample(1m)"
+            raise Refused("must pass int64 or duration to new sample node", T204, hint=hint)
 
     def start(self) -> Iterator[Diagnostic]:
         if not self.rate:
@@ -275,7 +276,7 @@ class SampleOp(ir.Op):
     every: int = ir.setting(0)
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return not self.every
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:

@@ -115,9 +115,7 @@ class StateDuration(Node):
         return self.compile_errors(self.condition)
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
-        return StateDurationOp(
-            predicate=self.condition.expr, as_name=self.as_, unit=self.unit, **self.op_base(*inputs)
-        )
+        return StateDurationOp(predicate=self.condition.expr, as_name=self.as_, unit=self.unit, **self.op_base(*inputs))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

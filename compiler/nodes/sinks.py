@@ -118,7 +118,7 @@ class InfluxDBOutOp(ir.Op):
     policy: str = ir.setting("")
     measurement: str = ir.setting("")
     precision: str = ir.setting("")
-    tags: dict[str, str] | None = ir.setting(None)
+    tags: dict[str, str] | None = None
     cluster: str = ir.setting("")
     write_consistency: str = ir.setting("")
     buffer: int = ir.setting(1000)
@@ -154,4 +154,5 @@ class KapacitorLoopback(Node):
 
     def start(self) -> Iterator[Diagnostic]:
         if (self.database, self.retention_policy) in (self.pipeline.task_dbrps or ()):
-            yield self.refuse(T304, f"loop detected on dbrp: {go_quote(self.database)}.{go_quote(self.retention_policy)}")
+            target = f"{go_quote(self.database)}.{go_quote(self.retention_policy)}"
+            yield self.refuse(T304, f"loop detected on dbrp: {target}")

@@ -80,14 +80,14 @@ class FromOp(ir.Op):
     database: str = ir.setting("")
     policy: str = ir.setting("")
     measurement: str = ir.setting("")
-    where: Expr | None = ir.setting(None)
+    where: Expr | None = None
     truncate: int = ir.setting(0)
     round: int = ir.setting(0)
     group_by: tuple[str, ...] = ir.setting(())
     by_measurement: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return self.where is not None and self.where.stateful()
 
     def keeps(self, names: Collection[str]) -> bool:
