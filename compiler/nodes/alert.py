@@ -245,6 +245,7 @@ class AlertOp(ir.Op):
     """Levels and events of each group; lets through what makes an event."""
 
     operator: ClassVar[str] = "Alert"
+    effects: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
 
     task: str

@@ -79,5 +79,9 @@ class GroupByOp(ir.Op):
     def keeps(self, names: Collection[str]) -> bool:
         return self.rowwise
 
+    @property
+    def keeps_rows(self) -> bool:
+        return batch_edge(self)
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted | ir.Wanted(None if "*" in self.dims else frozenset(self.dims))
