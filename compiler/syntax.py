@@ -31,7 +31,7 @@ class Tree:
     """A part of a script. `comment` stands above it (see the canonical format).
 
     `span.start` is the position that Kapacitor reports; `extent()` gives all that the part covers. Two trees are equal
-    when they mean the same: spans, comments, line breaks and parentheses do not count.
+    when they mean the same: spans, comments, line breaks, parentheses and the way a literal is written do not count.
     """
 
     span: Span = field(compare=False)
@@ -43,7 +43,17 @@ class Number(Tree):
     """An int64 (`base` 8 or 10) or a float64."""
 
     value: int | float
-    base: int = 10
+    base: int = field(default=10, compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is the same number of the same type: 1 is not 1.0."""
+        return isinstance(other, Number) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[bool, int | float]:
+        return isinstance(self.value, float), self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +61,7 @@ class String(Tree):
     """A string literal; `triple` when it was written between three quotes."""
 
     value: str
-    triple: bool = False
+    triple: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,7 @@ class DurationLiteral(Tree):
     """A duration in nanoseconds; `text` as written, empty when computed."""
 
     value: int
-    text: str = ""
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +82,7 @@ class RegexLiteral(Tree):
     """A regular expression; `pattern` with `\\/` already turned into `/`."""
 
     pattern: str
-    text: str = ""
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,8 +275,15 @@ class _Builder:
         return parts[0]
 
     def extend(self, parts: list[Any]) -> list[Any]:
+        if len(parts[0]) > 2 * MAX_DEPTH:
+            raise _TooDeep(parts[1].span)
         parts[0] += parts[1:]
         return parts[0]
+
+    def extend_links(self, parts: list[Any]) -> list[Any]:
+        if len(parts[0]) > MAX_DEPTH:
+            raise _TooDeep(parts[1][0].span)
+        return self.append(parts)
 
     # statements
 
@@ -477,13 +494,16 @@ def format(script: Program | Source | str) -> str:
     Kapacitor's own formatter needs a second run for a few scripts, because a line break that it puts in makes the next
     run put in another; this goes on until nothing changes. Raises TickError where a text does not parse.
     """
-    text = _print(script if isinstance(script, Program) else parse(script))
+    program = script if isinstance(script, Program) else parse(script)
+    text = _print(program)
     for _ in range(MAX_ROUNDS):
         try:
-            again = _print(parse(text))
-        except TickError:  # only a tree that no script has, say with a duration in nanoseconds
+            tree = parse(text)
+        except TickError:
             return text
-        if again == text:
+        if tree != program:  # a tree that no script has, say with a duration in nanoseconds
+            return text
+        if (again := _print(tree)) == text:
             return text
         text = again
     return text
