@@ -19,6 +19,7 @@ import click
 
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
+    from tickc.runtime.sources.base import Problems
     from tickc.task import Task
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -77,7 +78,7 @@ def _as_failure(error: BaseException) -> Failure:
     if kind == "TickError":
         _show_script_errors(error)
         return Failure("", code=REFUSED)
-    if kind in ("SourceError", "SinkError"):
+    if kind in ("SourceError", "SinkError", "OutputError"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
     if isinstance(error, OSError):
         return Failure(_os_message(error))
@@ -283,6 +284,29 @@ def _load(path: str, o: dict[str, Any]) -> Task:
         raise Failure(str(error), "compile the script: tickc compile TASK.tick -o TASK.py", REFUSED) from None
 
 
+class _Moment(click.ParamType):
+    """RFC 3339 text or ns, as ns."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from tickc.runtime.times import nanoseconds
+
+        try:
+            return nanoseconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Names(click.ParamType):
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return tuple(name for name in value.split(",") if name) if isinstance(value, str) else value
+
+
 class _Clock:
     """Tells on stderr how long something took, with -v."""
 
@@ -454,8 +478,8 @@ def _count(n: int, noun: str) -> str:
 @click.option("--data", metavar="FILE", help="Instead of a recording: a file with data (line protocol, Parquet, …).")
 @click.option("--db", metavar="DB", help="With --data: the database that the data stand for.")
 @click.option("--rp", metavar="RP", help="With --data: the retention policy that the data stand for.")
-@click.option("--start", metavar="TIME", help="With --data: replay points from this time (RFC 3339).")
-@click.option("--stop", metavar="TIME", help="With --data: replay points before this time (RFC 3339).")
+@click.option("--start", type=_Moment(), metavar="TIME", help="With --data: replay points from this time (RFC 3339).")
+@click.option("--stop", type=_Moment(), metavar="TIME", help="With --data: replay points before this time (RFC 3339).")
 @click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
 @_compiling
 @click.pass_context
@@ -470,6 +494,8 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
       tickc replay cpu_alert.tick --recording cpu.srpl
       tickc replay cpu_alert.tick --recording cpu.srpl --results out.json --vars vars.json
     """
+    import json
+
     from tickc.compiler.diagnostics import TickError
 
     clock = _Clock(context)
@@ -477,11 +503,13 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
     try:
         loaded = _load(task, options)
     except TickError as error:
-        _write_results(results, {"error": _kapacitor_text(error)})
+        _write_results(results, json.dumps({"error": _kapacitor_text(error)}))
         raise
     clock.tell("loaded the task")
-    _replay(loaded, _recorded_rows(recordings, options), results)
+    rows, problems = _recorded_rows(recordings, options)
+    _replay(loaded, rows, results)
     clock.tell("replayed")
+    _tell_problems(problems)
 
 
 def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> None:
@@ -491,16 +519,38 @@ def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> 
         raise click.UsageError(f"{', '.join(extra)}: only with --data.")
 
 
-def _recorded_rows(recordings: Sequence[str], options: dict[str, Any]) -> Iterable[Any]:
+def _recorded_rows(recordings: Sequence[str], o: dict[str, Any]) -> tuple[Iterable[Any], Problems]:
+    """The rows to replay, and what their source leaves out while they are read."""
     if recordings:
-        from tickc.runtime.sources.recording import open_recording
+        from tickc.runtime.sources.base import Problems
+        from tickc.runtime.sources.recording import read_recording
 
         if len(recordings) > 1:
             raise Failure("a stream task takes one recording", "give --recording once", REFUSED)
-        return open_recording(recordings[0])
-    from tickc.runtime.backfill import read_data
+        problems = Problems()
+        return read_recording(recordings[0], problems=problems), problems
+    from tickc.runtime.backfill import at_home
+    from tickc.runtime.sources.inputs import open_inputs
 
-    return read_data(options["data"], options["db"], options["rp"], options["start"], options["stop"])
+    source = open_inputs(o["data"], start=o["start"], stop=o["stop"], check_order=False)
+    home = (o["db"] or "", o["rp"] or "")
+    return (at_home(rows, home) for rows in source), source.problems
+
+
+def _tell_problems(problems: Problems) -> None:
+    """What the source left out, and where; of many only the first ten."""
+    if not problems:
+        return
+    _say(f"{_count(problems.total, 'point')} left out of the input:")
+    for problem in problems.first:
+        _say(f"  {_visible(str(problem))}")
+    if problems.total > len(problems.first):
+        _say(f"  … and {problems.total - len(problems.first):,} more")
+
+
+def _visible(text: str) -> str:
+    """Text of a file without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _replay(task: Task, rows: Iterable[Any], results: str) -> None:
@@ -512,11 +562,10 @@ def _replay(task: Task, rows: Iterable[Any], results: str) -> None:
         for output in task.process(rows):
             collected.add(output)
     except Exception as error:
-        if not task.locate(error):
-            raise
-        _write_results(results, {**collected.to_json(), "runtime_error": str(error)})
+        if task.locate(error):
+            _write_results(results, collected.text(), {"runtime_error": str(error)})
         raise
-    _write_results(results, collected.to_json())
+    _write_results(results, collected.text())
 
 
 def _kapacitor_text(error: Any) -> str:
@@ -524,14 +573,110 @@ def _kapacitor_text(error: Any) -> str:
     return "\n".join(d.text(error.source) if error.source else d.message for d in error.diagnostics)
 
 
-def _write_results(path: str, document: dict[str, Any]) -> None:
+def _write_results(path: str, document: str, more: dict[str, str] | None = None) -> None:
+    """Write a JSON object, with some more members behind its own."""
     import json
 
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    members = "".join(f",{json.dumps(k)}:{json.dumps(v)}" for k, v in (more or {}).items())
+    text = f"{document[:-1]}{members}}}\n"
     if path == "-":
         _write_stdout(text)
     else:
         _write_whole(path, text)
+
+
+# ------------------------------------------------------------------------------------------------------ backfill
+
+
+@cli.command(short_help="Run a task over files of history.")
+@click.argument("task", metavar="TASK.tick|MODULE.py")
+@click.option(
+    "--input", "inputs", multiple=True, required=True, metavar="PATH", help="File, glob or folder; repeatable."
+)
+@click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty.")
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote to DIR.")
+@click.option("--start", type=_Moment(), metavar="TIME", help="Points from this time (RFC 3339 or ns).")
+@click.option("--stop", type=_Moment(), metavar="TIME", help="Points before this time (RFC 3339 or ns).")
+@click.option("--measurement", metavar="NAME", help="Of rows that name none. [default: the only one the script reads]")
+@click.option("--tags", type=_Names(), metavar="A,B", help="Columns that are tags. [default: those of strings]")
+@click.option("--fields", type=_Names(), metavar="A,B", help="Columns that are fields. [default: all others]")
+@click.option("--sort", is_flag=True, help="Order the rows by time first.")
+@click.option(
+    "--precision",
+    type=click.Choice(["ns", "us", "ms", "s"]),
+    default="ns",
+    show_default=True,
+    help="Unit of times in line protocol.",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["parquet", "ipc", "csv", "lines", "recording"]),
+    help="Of the inputs. [default: by their names]",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["parquet", "arrow", "jsonl", "lp"]),
+    default="parquet",
+    show_default=True,
+    help="Of the output; lp is line protocol. Alerts are always JSON Lines too.",
+)
+@click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Accepted; for now one thread computes, while others decode the next batches.",
+)
+@click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+@_compiling
+def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Run a task over files of history: Parquet, Arrow IPC, CSV, line protocol (plain, .gz, .zst), recordings.
+
+    A column `time` is needed (a timestamp or int64 ns); string columns are tags, the others fields. Each sink of the
+    script becomes a data set in DIR, which appears whole or not at all.
+
+    \b
+    Examples:
+      tickc backfill cpu_alert.tick --input cpu.parquet --output out
+      tickc backfill cpu_alert.tick --input 'cpu-*.lp.gz' --output out --start 2024-01-01T00:00:00Z
+      tickc backfill cpu_alert.py --input data/ --output out --tags host,region --json
+    """
+    from tickc import progress
+
+    compiling = {name: options.pop(name) for name in ("vars_file", "no_pass", "no_passes", "task_name", "dbrp")}
+    loaded = _load(task, compiling)
+    done = _Done()
+    try:
+        with progress.bar(quiet) as step:
+            summary = loaded.backfill(list(inputs), output, on_step=done.following(step), **options)
+    except KeyboardInterrupt:
+        raise Failure(
+            f"interrupted after {done.points:,} points; nothing was written to {output}", "", INTERRUPTED
+        ) from None
+    if not quiet:
+        progress.show_summary(summary, output)
+    if as_json:
+        import json
+
+        _write_stdout(json.dumps(summary.to_json(), indent=2) + "\n")
+    if summary.left_out and not summary.points_read:
+        raise Failure("no point could be read")
+
+
+class _Done:
+    """How far a run has come, for the one who interrupts it."""
+
+    def __init__(self) -> None:
+        self.points = 0
+
+    def following(self, step: Any) -> Callable[[Any, Any], None]:
+        def follow(source: Any, summary: Any) -> None:
+            self.points = summary.points_read
+            if step is not None:
+                step(source, summary)
+
+        return follow
 
 
 # ---------------------------------------------------------------------------------------------------------- show

@@ -93,9 +93,9 @@ class Task:
         if isinstance(recording, Rows):
             recording = [recording]
         elif isinstance(recording, (str, Path)):
-            from tickc.runtime.sources.recording import open_recording
+            from tickc.runtime.sources.recording import read_recording
 
-            recording = open_recording(recording)
+            recording = read_recording(recording)
         results = Results(self.name)
         try:
             for output in self.process(recording):

@@ -1,0 +1,352 @@
+"""Running a stream task over files of history: what `tickc backfill` and `python MODULE.py` do.
+
+Batches of rows are read, sent through the graph, and what leaves it is written at once, so a run holds a few batches,
+the state of the operators, and nothing else. A script's names of sinks become file names that cannot leave the folder.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from typing import Any, Protocol
+
+import numpy as np
+
+from tickc.runtime.batch import Column, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.graph import Graph, Output, Source
+from tickc.runtime.kinds import Kind
+from tickc.runtime.sources.base import BATCH_ROWS, SourceError
+
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+KINDS = ("httpOut", "alert", "influxDBOut")
+EVENT_FIELDS = ("id", "level", "previous_level", "message", "duration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to read and write.
+
+    start, stop: ns, points with start <= time < stop. measurement: of rows that do not say theirs (None: the only one
+    that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
+    protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows are in
+    flight.
+    """
+
+    start: int | None = None
+    stop: int | None = None
+    measurement: str | None = None
+    tags: Collection[str] | None = None
+    fields: Collection[str] | None = None
+    sort: bool = False
+    precision: str = "ns"
+    format: str | None = None
+    batch_rows: int = BATCH_ROWS
+
+
+@dataclass
+class SinkCount:
+    """What reached one sink: points or batches, events or written points; and their rows. file: where they are."""
+
+    kind: str
+    name: str
+    emissions: int = 0
+    rows: int = 0
+    file: str | None = None
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    points_read: in the inputs, within the wanted time; points_entered: taken by the task; alerts: level -> events;
+    dropped: operator -> reason -> points; left_out: reason -> rows and values that the sources could not use, and
+    first_left_out the first ten with their places; notes: what the user may not expect.
+    """
+
+    points_read: int = 0
+    points_entered: int = 0
+    seconds: float = 0.0
+    sinks: list[SinkCount] = field(default_factory=list)
+    alerts: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    first_left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def points_per_second(self) -> float:
+        return self.points_read / self.seconds if self.seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as a JSON document."""
+        rate = round(self.points_per_second, 1)
+        return {**asdict(self), "seconds": round(self.seconds, 6), "points_per_second": rate}
+
+
+class Sink(Protocol):
+    """Takes what reaches one sink of the script: its rows, and the payload that they were made of."""
+
+    def write(self, rows: Rows, payload: Any) -> None: ...
+
+
+class Sinks(Protocol):
+    """Where outputs go: `open` is called once for each sink, before its first rows, and `close` at the end."""
+
+    def open(self, count: SinkCount) -> Sink: ...
+
+    def close(self) -> None: ...
+
+
+OnStep = Callable[[Any, Summary], None]  # the input and what was done so far
+
+
+class Run:
+    """One run of a task over its inputs; iterate `steps` to do it, batch by batch."""
+
+    def __init__(self, graph: Graph, reads: Mapping[str, Any], paths: Paths, options: Options) -> None:
+        """Opens the inputs; raises SourceError where they cannot be read."""
+        self.graph = graph
+        self.reads = reads
+        self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
+        self.input = _open(reads, paths, options)
+        self.summary = Summary()
+        self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
+        dbrps = next((op.dbrps for _, op in self.sources if op.dbrps), None)
+        self._home = dbrps[0] if dbrps else None
+
+    def steps(self, sinks: Sinks) -> Iterator[Summary]:
+        """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
+        began = clock.perf_counter()
+        for kind, name in declared_sinks(self.graph):
+            self._sink(sinks, kind, name)
+        for batches in self._rounds():
+            for output in self.graph.push(batches or {}, last=batches is None):
+                self._write(output, sinks)
+            self.summary.points_read = self.input.rows_read
+            self.summary.seconds = clock.perf_counter() - began
+            yield self.summary
+        sinks.close()
+        self._tell_losses()
+        self.summary.seconds = clock.perf_counter() - began
+        yield self.summary
+
+    def _rounds(self) -> Iterator[dict[int, list[Points]] | None]:
+        """What enters in each round; None at the end of the input."""
+        for rows in self.input:
+            rows = at_home(rows, self._home)
+            entering = {i: [points] for i, op in self.sources if (points := op.rows(rows)) is not None}
+            self.summary.points_entered += sum(len(p[0]) for p in entering.values())
+            yield entering
+        yield None
+
+    def _sink(self, sinks: Sinks, kind: str, name: str) -> tuple[Sink, SinkCount]:
+        found = self._sinks.get((kind, name))
+        if found is None:
+            count = SinkCount(kind, name)
+            found = self._sinks[kind, name] = sinks.open(count), count
+            self.summary.sinks.append(count)
+        return found
+
+    def _write(self, output: Output, sinks: Sinks) -> None:
+        if output.kind not in KINDS:
+            return
+        for name, rows in _split(output):
+            sink, count = self._sink(sinks, output.kind, name)
+            sink.write(rows, output.payload)
+            count.emissions += len(output.payload) if isinstance(output.payload, Segments) else len(rows)
+            count.rows += len(rows)
+        if output.kind == "alert":
+            self.summary.alerts.update(output.payload.levels)
+
+    def _tell_losses(self) -> None:
+        summary, problems = self.summary, self.input.problems
+        summary.dropped = {op.name: dict(op.errors) for op in self.graph.operators if op.errors}
+        summary.left_out = dict(problems.counts)
+        summary.first_left_out = [str(p) for p in problems.first]
+        summary.notes.extend(_notes(self))
+
+
+def backfill(
+    graph: Graph,
+    reads: Mapping[str, Any],
+    paths: Paths,
+    output: str | PathLike[str] | None = None,
+    *,
+    options: Options = Options(),
+    form: str = "parquet",
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> tuple[Summary, dict[str, Any] | None]:
+    """Run a graph over files. With `output` the results are written there, else they come as {sink: pyarrow.Table}.
+
+    form: parquet, arrow, jsonl or lp. on_step is called after each batch. Raises SourceError and OutputError; then, as
+    after any other error, nothing was written.
+    """
+    from tickc.runtime.outputs import Folder, Tables
+
+    if output is None:
+        run, tables = Run(graph, reads, paths, options), Tables()
+        _follow(run, tables, on_step)
+        return run.summary, tables.result()
+    with Folder(output, form, overwrite) as folder:
+        run = Run(graph, reads, paths, options)
+        _follow(run, folder, on_step)
+        folder.commit(run.summary.to_json())
+    return run.summary, None
+
+
+def _follow(run: Run, sinks: Sinks, on_step: OnStep | None) -> None:
+    for summary in run.steps(sinks):
+        if on_step:
+            on_step(run.input, summary)
+
+
+def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
+    from tickc.runtime.sources.inputs import open_inputs
+
+    measurements = list(reads.get("measurements") or ("",))
+    any_measurement = "" in measurements
+    only = measurements[0] if len(measurements) == 1 and not any_measurement else None
+    try:
+        return open_inputs(
+            paths,
+            columns=(reads.get("tags"), reads.get("fields")),
+            measurements=None if any_measurement else measurements,
+            default_measurement=o.measurement or only,
+            tags=o.tags,
+            fields=o.fields,
+            start=o.start,
+            stop=o.stop,
+            predicate=reads.get("where") or (),
+            sort=o.sort,
+            precision=o.precision,
+            format=o.format,
+            batch_rows=o.batch_rows,
+        )
+    except SourceError as error:
+        if "--measurement" in error.hint and not any_measurement:
+            raise SourceError(error.message, f"{error.hint} (the script reads {', '.join(measurements)})") from None
+        raise
+
+
+def at_home(rows: Rows, home: tuple[str, str] | None) -> Rows:
+    """Rows that name neither database nor retention policy get those of `home`."""
+    if home is None or not len(rows):
+        return rows
+    database, policy = rows.database, rows.policy
+    nowhere = (database.codes == database.vocabulary.codes.get("", -1)) & (
+        policy.codes == policy.vocabulary.codes.get("", -1)
+    )
+    if not nowhere.any():
+        return rows
+    return rows.with_(database=_filled(database, home[0], nowhere), policy=_filled(policy, home[1], nowhere))
+
+
+def _filled(text: Text, value: str, where: np.ndarray) -> Text:
+    code = np.int32(text.vocabulary.code(value))
+    codes = np.broadcast_to(code, (len(text),)) if where.all() else np.where(where, code, text.codes)
+    return Text(codes, text.vocabulary)
+
+
+def _notes(run: Run) -> Iterator[str]:
+    """What the user may not expect: no point came in, or a column that the script reads is nowhere."""
+    summary, reads = run.summary, run.reads
+    if not summary.points_read and not run.input.problems:
+        yield "the inputs hold no points" + _of_measurements(reads) + " in the range of time"
+    elif summary.points_read and not summary.points_entered:
+        wanted = ", ".join(f"{d}.{p}" for _, op in run.sources for d, p in op.dbrps or ())
+        yield f"no point reached the task, which reads the database {wanted}" if wanted else "no point reached the task"
+    columns = run.input.columns
+    if columns is not None and summary.points_read:
+        asked = {*(reads.get("tags") or ()), *(reads.get("fields") or ())}
+        for name in sorted(asked - columns[0] - columns[1]):
+            yield f"the script reads `{name}`, which no input has"
+
+
+def _of_measurements(reads: Mapping[str, Any]) -> str:
+    names = [m for m in reads.get("measurements") or () if m]
+    return f" of {', '.join(names)}" if names else ""
+
+
+# -------------------------------------------------------------------------------------------- what leaves the graph
+
+
+def declared_sinks(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Kind and name of the sinks that the script names, whether anything reaches them or not."""
+    for op in graph.operators:
+        if type(op).__name__ == "HttpOut":
+            yield "httpOut", str(getattr(op, "path"))  # noqa: B009
+        for path in getattr(op, "logs", ()):
+            yield "alert", str(path)
+
+
+def _split(output: Output) -> Iterator[tuple[str, Rows]]:
+    """The rows of an output, and the name of the sink for each part of it."""
+    payload = output.payload
+    if output.kind == "alert":
+        yield output.name, event_rows(payload)
+    elif output.kind == "influxDBOut":
+        yield from written(payload.rows)
+    elif isinstance(payload, Points):
+        yield output.name, payload.rows
+    else:
+        yield output.name, batch_rows(payload)
+
+
+def batch_rows(batch: Segments) -> Rows:
+    """The points of batches, with the tags of their groups."""
+    flat = batch.flat()
+    rows, owner = flat.rows, flat.owner()
+    groups = [flat.groups[g] for g in flat.group.tolist()]
+    names = dict.fromkeys(name for group in groups for name in group.tags)
+    own = {name: Text.of(group.tags.get(name) for group in groups).take(owner) for name in names}
+    return rows.with_(name=flat.name.take(owner), tags={**rows.tags, **own})
+
+
+def written(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """The rows for each `db.rp` that they are written to."""
+    databases, policies = rows.database.used().tolist(), rows.policy.used().tolist()
+    for d in databases:
+        for p in policies:
+            name = f"{rows.database.vocabulary.strings[d]}.{rows.policy.vocabulary.strings[p]}"
+            if len(databases) == len(policies) == 1:
+                yield name, rows
+                return
+            some = rows.take((rows.database.codes == d) & (rows.policy.codes == p))
+            if len(some):
+                yield name, some
+
+
+_LEVELS = Vocabulary(("OK", "INFO", "WARNING", "CRITICAL"))
+
+
+def event_rows(events: Any) -> Rows:
+    """Alert events as rows: the fields `id`, `level`, `previous_level`, `message` and `duration`, then the event's own.
+
+    A tag or field of the event with one of these names is called `tag.NAME` or `field.NAME`.
+    """
+    data = events.data
+    if isinstance(data, Points):
+        name, tags = data.rows.name, data.rows.tags
+    else:
+        groups = [data.groups[g].tags for g in data.group.tolist()]
+        name = data.name
+        tags = {k: Text.of(g.get(k) for g in groups) for k in dict.fromkeys(k for g in groups for k in g)}
+    fields = {
+        "id": Column.of(Kind.STRING, events.id),
+        "level": Column.of(Kind.STRING, Text(events.level.astype(np.int32), _LEVELS)),
+        "previous_level": Column.of(Kind.STRING, Text(events.previous.astype(np.int32), _LEVELS)),
+        "message": Column.of(Kind.STRING, Text.of(events.messages)),
+        "duration": Column.of(Kind.DURATION, events.duration),
+        **{_clear(k, "field"): v for k, v in events.point.fields.items()},
+    }
+    return events.point.with_(
+        time=events.time, name=name, tags={_clear(k, "tag"): v for k, v in tags.items()}, fields=fields
+    )
+
+
+def _clear(name: str, kind: str) -> str:
+    return f"{kind}.{name}" if name in EVENT_FIELDS else name

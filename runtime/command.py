@@ -1,0 +1,117 @@
+"""`python MODULE.py --input data.parquet`: a generated module run by itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tickc.runtime.graph import Graph
+
+PRECISIONS = ("ns", "us", "ms", "s")
+FORMATS = ("parquet", "arrow", "jsonl", "lp")
+
+
+def main(build: Callable[[], Graph], reads: Mapping[str, Any], arguments: Sequence[str] | None = None) -> int:
+    """Run the task of a module over files; returns the exit code: 0 success, 1 failure, 2 bad usage, 130 interrupted.
+
+    Without --output the results are printed: one JSON object a line, with the sink in `sink`.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(build, reads, options)
+    except KeyboardInterrupt:
+        return _tell(
+            "interrupted" + ("" if options.output is None else f"; nothing was written to {options.output}"), 130
+        )
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("TICKC_DEBUG") == "1":
+            raise
+        hint = getattr(error, "hint", "")
+        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        return _tell(f"error: {message}" + (f"\n  = hint: {hint}" if hint else ""), 1)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    """A polite kill: leave through the `finally` blocks, so that no half output stays behind."""
+    raise SystemExit(128 + number)
+
+
+def _tell(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Namespace) -> int:
+    from tickc.runtime.backfill import Options, backfill
+
+    options = Options(
+        start=o.start, stop=o.stop, measurement=o.measurement, tags=o.tags, fields=o.fields, sort=o.sort,
+        precision=o.precision,
+    )  # fmt: skip
+    summary, tables = backfill(build(), reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
+    for name, table in (tables or {}).items():
+        for row in table.to_pylist():
+            print(json.dumps({"sink": name, **{k: _plain(v) for k, v in row.items() if v is not None}}))
+    losses = sum(summary.left_out.values())
+    _tell(
+        f"{summary.points_read:,} points read in {summary.seconds:.2f} s"
+        + (f", {losses:,} left out" if losses else "")
+        + (f"; wrote {o.output}" if o.output else ""),
+        0,
+    )
+    for text in (*summary.first_left_out, *(f"note: {note}" for note in summary.notes)):
+        _tell(text, 0)
+    return 0 if summary.points_read or not losses else 1
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: times as RFC 3339, durations in ns."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.value if hasattr(value, "value") else value
+
+
+def _parser() -> argparse.ArgumentParser:
+    from tickc.runtime.times import nanoseconds
+
+    def moment(text: str) -> int | None:
+        try:
+            return nanoseconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    name = Path(sys.argv[0]).name
+    parser = argparse.ArgumentParser(
+        prog=f"python {name}",
+        description="Run this task over files of history.",
+        epilog=f"example: python {name} --input data.parquet --output out",
+    )
+    names = _names
+    parser.add_argument("--input", action="append", required=True, metavar="PATH", help="file, glob or folder")
+    parser.add_argument(
+        "--output", metavar="DIR", help="write data sets to this folder (default: JSON lines on stdout)"
+    )
+    parser.add_argument("--start", type=moment, metavar="TIME", help="points from this time (RFC 3339)")
+    parser.add_argument("--stop", type=moment, metavar="TIME", help="points before this time (RFC 3339)")
+    parser.add_argument("--measurement", metavar="NAME", help="of rows that do not say theirs")
+    parser.add_argument("--tags", type=names, metavar="A,B", help="columns that are tags")
+    parser.add_argument("--fields", type=names, metavar="A,B", help="columns that are fields")
+    parser.add_argument("--sort", action="store_true", help="order the rows by time first")
+    parser.add_argument("--precision", choices=PRECISIONS, default="ns", help="of times in line protocol")
+    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the output")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to the folder")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)

@@ -1,0 +1,77 @@
+"""A task over files of history: the face of tickc.runtime.backfill for Python and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickc.runtime.backfill import OnStep, Paths
+    from tickc.task import Task
+
+
+def backfill(
+    task: Task,
+    inputs: Paths,
+    output: str | PathLike[str] | None = None,
+    *,
+    start: Any = None,
+    stop: Any = None,
+    workers: int | None = None,
+    measurement: str | None = None,
+    tags: Collection[str] | None = None,
+    fields: Collection[str] | None = None,
+    sort: bool = False,
+    precision: str = "ns",
+    input_format: str | None = None,
+    batch_rows: int | None = None,
+    format: str = "parquet",
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> Any:
+    """Run a task over files: Parquet, Arrow IPC, CSV, line protocol; paths, globs and folders.
+
+    With `output`, a folder, the results are written there (see tickc.runtime.outputs) and a Summary is returned;
+    without one, {sink name: pyarrow.Table} with the columns `time`, tags and fields (`.log(NAME)` under NAME).
+
+    start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: accepted; one thread computes whatever it says,
+    the next batches are decoded in the background. measurement: of rows that do not say theirs. tags, fields: columns
+    that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
+    names do not tell. format: of the output: parquet, arrow, jsonl or lp. overwrite: replace what an earlier run wrote
+    to `output`. on_step is called with (input, Summary so far) after each batch.
+
+    Raises SourceError where an input cannot be read and OutputError where the output cannot be written; nothing is
+    written then.
+    """
+    from tickc.runtime import backfill as engine
+    from tickc.runtime.times import nanoseconds
+
+    if workers is not None and workers < 1:
+        raise ValueError("workers must be 1 or more")
+    options = engine.Options(
+        start=nanoseconds(start),
+        stop=nanoseconds(stop),
+        measurement=measurement,
+        tags=tags,
+        fields=fields,
+        sort=sort,
+        precision=precision,
+        format=input_format,
+        batch_rows=batch_rows or engine.BATCH_ROWS,
+    )
+    try:
+        summary, tables = engine.backfill(
+            task.build(),
+            task.module.READS,
+            inputs,
+            output,
+            options=options,
+            form=format,
+            overwrite=overwrite,
+            on_step=on_step,
+        )
+    except Exception as error:
+        task.locate(error)
+        raise
+    return summary if tables is None else tables

@@ -1,0 +1,76 @@
+"""What a person sees of a long run: a progress bar on a terminal, and a summary at the end. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickc.runtime.backfill import OnStep, Summary
+
+MAX_ROWS = 40  # of the summary's tables
+COUNTS = ("emissions", "rows", "events", "points", "times")  # columns that hold numbers
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[OnStep | None]:
+    """A progress bar with points, points/s and the time that is left; None where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+
+        def step(source: Any, summary: Summary) -> None:
+            text = f"{summary.points_read:,} points, {summary.points_per_second:,.0f}/s"
+            progress.update(task, description=text, total=source.size or None, completed=source.position)
+
+        yield step
+
+
+def show_summary(summary: Summary, output: str | None) -> None:
+    """Print what a run did."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(
+        f"{summary.points_read:,} points read in {summary.seconds:.2f} s ({summary.points_per_second:,.0f} points/s)"
+    )
+    _table(console, ("sink", "name", "emissions", "rows", "file"),
+           [(s.kind, s.name, f"{s.emissions:,}", f"{s.rows:,}", s.file or "") for s in summary.sinks])  # fmt: skip
+    _table(console, ("alerts", "events"), [(level, f"{n:,}") for level, n in summary.alerts.items()])
+    dropped = [(op, reason, f"{n:,}") for op, reasons in summary.dropped.items() for reason, n in reasons.items()]
+    _table(console, ("dropped in", "because", "points"), dropped)
+    _table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
+    for text in (*(f"  {p}" for p in summary.first_left_out), *(f"note: {n}" for n in summary.notes)):
+        console.print(Text(_printable(text)))
+    if output is not None:
+        console.print(Text(f"wrote {_printable(output)}"))
+
+
+def _table(console: Any, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    if not rows:
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for head in heads:
+        table.add_column(head, justify="right" if head in COUNTS else "left", no_wrap=True, overflow="fold")
+    for row in rows[:MAX_ROWS]:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    console.print(table, crop=False)
+    if len(rows) > MAX_ROWS:
+        console.print(f"… and {len(rows) - MAX_ROWS:,} more")
+
+
+def _printable(text: str) -> str:
+    """Text of a script or file without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
