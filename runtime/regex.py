@@ -515,8 +515,6 @@ def _unicode_text(name: str, negated: bool, inside: bool) -> str | None:
 def _is_script(name: str) -> bool:
     import re2
 
-    if bad := re.search("[\ud800-\udfff]", pattern):  # bytes that are no text, read with surrogateescape
-        raise ValueError(f"error parsing regexp: invalid UTF-8: `{pattern[bad.start() :]}`")
     options = re2.Options()
     options.log_errors = False
     if not re.fullmatch("[A-Z][a-z]+", name):
