@@ -211,6 +211,10 @@ def _script_file(path: str) -> str:
     return "<stdin>" if path == "-" else path
 
 
+def _task_name(path: str) -> str:
+    return "task" if path == "-" else Path(path).stem
+
+
 def _read_vars(path: str | None) -> dict[str, Any] | None:
     if path is None:
         return None
@@ -255,7 +259,7 @@ def _compiled(script: str, o: dict[str, Any]) -> Compiled:
     from tickc.compiler import compile_script
 
     text = _read_script(script)
-    name = o["task_name"] or ("task" if script == "-" else Path(script).stem)
+    name = o["task_name"] or _task_name(script)
     return compile_script(
         text,
         file=_script_file(script),
@@ -684,27 +688,39 @@ class _Done:
 
 @cli.command(short_help="Show the plan of a task, or draw its graph.")
 @_script
-@click.option("--passes", is_flag=True, help="The plan after each optimiser pass.")
+@click.option("--passes", is_flag=True, help="The plan after each optimiser pass; of a picture, the plan that runs.")
 @click.option("--dot", "form", flag_value="dot", help="The graph in Graphviz's language.")
 @click.option("--svg", "form", flag_value="svg", help="The graph as a picture (SVG).")
 @_compiling
 def show(script: str, passes: bool, form: str | None, **options: Any) -> None:
-    """Show the plan that a script becomes, or draw its graph.
+    """Show the plan that a script becomes, or draw its graph as written.
 
     \b
     Examples:
       tickc show cpu_alert.tick --passes
       tickc show cpu_alert.tick --svg > cpu_alert.svg
     """
-    compiled = _compiled(script, options)
     if form:
-        from tickc import draw
+        _write_stdout(_drawn(script, passes, form, options))
+        return
+    compiled = _compiled(script, options)
+    _write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
 
-        _write_stdout(draw.dot(compiled) if form == "dot" else draw.svg(compiled))
-    elif passes:
-        _write_stdout("\n".join(_plans(compiled)))
+
+def _drawn(script: str, passes: bool, form: str, options: dict[str, Any]) -> str:
+    """The graph as written, or after the passes; the former also of a script that cannot be run yet."""
+    from tickc import draw
+    from tickc.compiler import check_script
+    from tickc.compiler.diagnostics import Source
+
+    title = options["task_name"] or _task_name(script)
+    if passes:
+        compiled = _compiled(script, options)
+        vertices = draw.of_plan(compiled.plan, compiled.source)
     else:
-        _write_stdout(compiled.plan.show() + "\n")
+        source = Source(_read_script(script), _script_file(script))
+        vertices = draw.of_pipeline(check_script(source, _read_vars(options["vars_file"])))
+    return draw.dot(title, vertices) if form == "dot" else draw.svg(title, vertices)
 
 
 def _plans(compiled: Compiled) -> Iterator[str]:

@@ -13,14 +13,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tickc.compiler import Compiled
-    from tickc.compiler.ir import Op
+    from tickc.compiler.diagnostics import Source
+    from tickc.compiler.ir import Plan
+    from tickc.compiler.pipeline import Pipeline
 
 CHAR, LINE, PAD = 7.0, 16.0, 10.0  # px of a character, a line of text, the space around it
 GAP_X, GAP_Y, MARGIN = 28.0, 44.0, 20.0
 MAX_TEXT = 48  # characters of a line in a box
 SWEEPS = 8
-NAME_CLASS = ' class="n"'
+NAME_CLASS, BATCH_CLASS = ' class="n"', ' class="b"'
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +31,7 @@ class Box:
     name: str
     lines: tuple[str, ...] = ()
     title: str = ""
+    batch: bool = False
     layer: int = 0
     x: float = 0.0  # of the middle
     y: float = 0.0  # of the top
@@ -45,31 +47,61 @@ class Box:
         return len(self.lines) * LINE + PAD if self.lines else 0.0
 
 
-def dot(compiled: Compiled) -> str:
-    """The graph in Graphviz's language, one node an operator."""
-    lines = [f"digraph {_quoted(compiled.task)} {{", "    node [shape=box, fontname=monospace];"]
-    for op in compiled.plan:
-        label = "\\n".join(_quoted(text)[1:-1] for text in _text(op, compiled))
-        lines.append(f'    {_quoted(op.name)} [label="{label}", tooltip={_quoted(op.describe())}];')
-    lines.extend(f"    {_quoted(i.name)} -> {_quoted(op.name)};" for op in compiled.plan for i in op.inputs)
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """A node to draw: its name, what stands below the name, a tooltip, its parents, and whether it gives batches."""
+
+    name: str
+    text: str
+    tooltip: str
+    parents: tuple[str, ...]
+    batch: bool = False
+
+
+def of_pipeline(pipeline: Pipeline) -> list[Vertex]:
+    """The graph as written."""
+    return [
+        Vertex(n.name, pipeline.source.snippet(n.extent), f"{n.wants.value} -> {n.gives.value}",
+               tuple(p.name for p in n.parents), n.gives.value == "batch")
+        for n in sorted(pipeline.nodes, key=lambda n: n.id)
+    ]  # fmt: skip
+
+
+def of_plan(plan: Plan, source: Source) -> list[Vertex]:
+    """The graph as it runs."""
+    return [
+        Vertex(op.name, source.snippet(op.span) if op.span else "", op.describe(), tuple(i.name for i in op.inputs))
+        for op in plan
+    ]
+
+
+def dot(title: str, vertices: Sequence[Vertex]) -> str:
+    """The graph in Graphviz's language."""
+    lines = [f"digraph {_quoted(title)} {{", "    node [shape=box, fontname=monospace];"]
+    batch = {v.name for v in vertices if v.batch}
+    for v in vertices:
+        label = "\\n".join(_quoted(text)[1:-1] for text in _lines(v))
+        lines.append(f'    {_quoted(v.name)} [label="{label}", tooltip={_quoted(v.tooltip)}];')
+    for v in vertices:
+        for parent in v.parents:
+            lines.append(f"    {_quoted(parent)} -> {_quoted(v.name)}{' [style=bold]' if parent in batch else ''};")
     return "\n".join([*lines, "}", ""])
 
 
-def svg(compiled: Compiled) -> str:
-    """The graph as an SVG picture that needs nothing else."""
-    ops = list(compiled.plan)
-    boxes = {id(op): Box(op.name, _text(op, compiled), op.describe()) for op in ops}
-    edges = [(boxes[id(i)], boxes[id(op)]) for op in ops for i in op.inputs]
+def svg(title: str, vertices: Sequence[Vertex]) -> str:
+    """The graph as an SVG picture that needs nothing else; edges of batches are drawn bold."""
+    boxes = {v.name: Box(v.name, _lines(v), v.tooltip, batch=v.batch) for v in vertices}
+    edges = [(boxes[parent], boxes[v.name]) for v in vertices for parent in v.parents]
     paths = layout(list(boxes.values()), edges)
-    return _svg(compiled.task, list(boxes.values()), paths)
+    return _svg(title, list(boxes.values()), paths)
 
 
-def _text(op: Op, compiled: Compiled) -> tuple[str, ...]:
+def _lines(v: Vertex) -> tuple[str, ...]:
     """What stands in a box: the name, then the part of the script, cut where it is long."""
-    if op.span is None:
-        return (op.name,)
-    words = " ".join(compiled.source.snippet(op.span).split())
-    return (op.name, words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 1] + "…")
+    words = " ".join(v.text.split())
+    if not words or words == v.name:
+        return (v.name,)
+    return (v.name, words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 1] + "…")
 
 
 def _quoted(text: str) -> str:
@@ -165,7 +197,7 @@ def _align(layer: list[Box], wanted: Sequence[float]) -> None:
 
 _STYLE = (
     "text{font:12px ui-monospace,monospace;fill:#1b1f24}.n{font-weight:bold}"
-    "rect{fill:#f6f8fa;stroke:#57606a;rx:5}path{fill:none;stroke:#57606a;stroke-width:1.3}"
+    "rect{fill:#f6f8fa;stroke:#57606a;rx:5}path{fill:none;stroke:#57606a;stroke-width:1.3}.b{stroke-width:2.6}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#161b22;stroke:#8b949e}path{stroke:#8b949e}}"
 )
 
@@ -180,7 +212,10 @@ def _svg(title: str, boxes: Sequence[Box], paths: Sequence[Sequence[Box]]) -> st
         f"<style>{_STYLE}</style>",
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" style="fill:#57606a;stroke:none"/></marker></defs>',
-        *(f'<path d="{_curve(path)}" marker-end="url(#arrow)"/>' for path in paths),
+        *(
+            f'<path{BATCH_CLASS if path[0].batch else ""} d="{_curve(path)}" marker-end="url(#arrow)"/>'
+            for path in paths
+        ),
         *(_box(box) for box in boxes),
     ]
     return "\n".join([*parts, "</svg>", ""])
