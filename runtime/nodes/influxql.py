@@ -19,6 +19,7 @@ from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import reducers as r
+from tickc.runtime.nodes import transforms as t
 from tickc.runtime.nodes.common import group_tags, no_text
 from tickc.runtime.nodes.window import Names, grown, rows_by_group
 
@@ -154,6 +155,33 @@ def scan_runs(
     return ended, known
 
 
+@kernel
+def resolve_points(kinds, row, slot, supported, node, slot_kind, status, out_kind, bad):  # type: ignore[no-untyped-def]
+    """For transforms: which points reach the reducer of their slot, and of which kind it is.
+
+    kinds: u1[rows]; row, slot, status as in `transforms`; slot_kind: i8[slots], 1 + the kind of the slot's reducer, 0
+    where it has none yet. out_kind: u1[n]; bad as in `resolve_segments`.
+    """
+    for i in range(slot.size):
+        g = slot[i]
+        k = np.int64(kinds[i if row is None else row[i]])
+        status[i] = t.SKIP
+        if slot_kind[g] == 0:
+            if k != MISSING and k != NIL:
+                kind = realize(k, supported, node)
+                if kind != NONE:
+                    slot_kind[g] = kind + 1
+            if slot_kind[g] == 0:
+                bad[NONE, k] += 1
+                continue
+        out_kind[i] = slot_kind[g] - 1
+        if k == slot_kind[g] - 1:
+            status[i] = t.FRESH
+        else:
+            status[i] = t.REPEAT
+            bad[slot_kind[g] - 1, k] += 1
+
+
 @dataclass(frozen=True)
 class Slices:
     """m segments that emit, each a slice of rows that all have the field with one kind.
@@ -225,6 +253,9 @@ class InfluxQL(Operator):
     # Batch edges
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
+        if self.function in TRANSFORMS:
+            yield self._transform_segments(batch)
+            return
         self.names.learn(batch.group, batch.groups, batch.name)
         slices = self._resolve(batch)
         if len(slices):
@@ -283,6 +314,9 @@ class InfluxQL(Operator):
     # Stream edges
 
     def points(self, batch: Points) -> Iterable[Batch]:
+        if self.function in TRANSFORMS:
+            yield from self._transform_points(batch)
+            return
         slices = self._runs(batch)
         if len(slices):
             yield from self._reduce(slices, batch.groups)
@@ -353,6 +387,8 @@ class InfluxQL(Operator):
             return
         if self.function in SELECTORS:
             yield from self._select(slices, groups)
+        elif self.function in TO_BATCH:
+            yield from self._collect(slices, groups)
         else:
             yield self._aggregate(slices, groups)
 
@@ -470,6 +506,193 @@ class InfluxQL(Operator):
         )  # fmt: skip
         yield Points(rows, slices.group, groups, slices.seq)
 
+    def _collect(self, slices: Slices, groups: Groups) -> Iterable[Segments]:
+        """The functions that give a batch for each segment."""
+        m = len(slices)
+        count = np.zeros(m, np.int64)
+        if self.function.startswith("holtWinters"):
+            owner, time, column = self._forecasts(slices)
+            count = np.bincount(owner, minlength=m)
+            tags = group_tags(groups, slices.group[owner])
+        else:
+            if self.function != "distinct" and self.args[0] < 1:
+                self.errors[f"{self.function} of {self.args[0]} points"] += m
+                return
+            owner, row = self._picked(slices)
+            count = np.bincount(owner, minlength=m)
+            column = slices.rows.field(self.field).take(row)
+            time = slices.rows.time[row] if self.point_times else slices.time[owner]
+            tags = group_tags(groups, slices.group[owner])
+            if self.function != "distinct":
+                tags = merged({k: v.take(row) for k, v in slices.rows.tags.items()}, tags)
+        n = len(owner)
+        tmax = slices.time.copy()
+        np.maximum.at(tmax, owner, time)
+        rows = Rows(time, slices.name.take(owner), no_text(n), no_text(n), tags, {self.as_name: column})
+        stop = np.cumsum(count)
+        yield Segments(rows, stop - count, stop, tmax, slices.group, groups, slices.name, slices.seq)
+
+    def _picked(self, slices: Slices) -> tuple[Array, Array]:
+        """What top, bottom and distinct take: i8[n] the slice, ascending, and i8[n] the row of each point."""
+        parts = []
+        for places, kind, part in self._by_kind(slices):
+            sizes = part.stop - part.start
+            count = np.empty(len(part), np.int64)
+            column = part.rows.field(self.field)
+            if self.function == "distinct":
+                row = np.empty(int(sizes.sum()), np.int64)
+                room = 1 << int(2 * sizes.max(initial=1)).bit_length()
+                table, stamp = np.empty(room, np.int64), np.zeros(room, np.int64)
+                keys = identity_keys(column, kind)
+                r.distinct_rows(keys, part.index, part.start, part.stop, table, stamp, row, count)
+                row = row[: int(count.sum())]
+                owner = np.repeat(np.arange(len(part)), count)
+                row = row[np.lexsort((order_keys(column, kind)[row], part.rows.time[row], owner))]
+            else:
+                n = int(self.args[0])
+                row = np.empty(int(np.minimum(sizes, n).sum()), np.int64)
+                values, time = data_of(column, kind), part.rows.time
+                r.best_rows(
+                    values, time, part.index, part.start, part.stop, n, self.function == "top", row, count
+                )  # fmt: skip
+                owner = np.repeat(np.arange(len(part)), count)
+            if places is None:
+                return owner, row
+            parts.append((places[owner], row))
+        owner = np.concatenate([o for o, _ in parts])
+        order = np.argsort(owner, kind="stable")
+        return owner[order], np.concatenate([row for _, row in parts])[order]
+
+    def _forecasts(self, slices: Slices) -> tuple[Array, Array, Column]:
+        """Slice, time and value of each point that holtWinters makes."""
+        from tickc.runtime.nodes.holtwinters import holt_winters
+
+        ahead, seasons, interval = (int(a) for a in self.args[:3])
+        with_fit = self.function == "holtWintersWithFit" or (len(self.args) > 3 and bool(self.args[3]))
+        counts, times, values = [], [np.empty(0, np.int64)], [np.empty(0)]
+        column = slices.rows.field(self.field)
+        for j, kind in enumerate(slices.kind.tolist()):
+            rows: Any = slice(int(slices.start[j]), int(slices.stop[j]))
+            rows = rows if slices.index is None else slices.index[rows]
+            try:
+                time, value = holt_winters(
+                    slices.rows.time[rows],
+                    data_of(column, Kind(kind))[rows],
+                    ahead,
+                    seasons,
+                    interval,
+                    with_fit=with_fit,
+                )
+            except (IndexError, ZeroDivisionError):
+                self.errors[f"{self.function} of too few points"] += 1
+                time, value = times[0], values[0]
+            counts.append(len(time))
+            times.append(time)
+            values.append(value)
+        owner = np.repeat(np.arange(len(slices)), counts)
+        return owner, np.concatenate(times), Column.of(Kind.FLOAT, np.concatenate(values))
+
+    # Transforms
+
+    def _transform_points(self, batch: Points) -> Iterable[Points]:
+        groups = len(batch.groups)
+        self.names.learn(batch.group, batch.groups, batch.rows.name)
+        self.transform = {k: grown(v, groups) for k, v in (self.transform or self._fresh(0)).items()}
+        place, time, column = self._transform(batch.rows, None, batch.group, self.transform, groups)
+        if not len(place):
+            return
+        group = batch.group[place]
+        n = len(place)
+        tags = group_tags(batch.groups, group)
+        rows = Rows(time, self.names.of(group), no_text(n), no_text(n), tags, {self.as_name: column})
+        yield Points(rows, group, batch.groups, batch.seq[place])
+
+    def _transform_segments(self, batch: Segments) -> Segments:
+        batch = batch.with_rows(self._needed(batch.rows)).flat()
+        m = len(batch)
+        owner = batch.owner()
+        place, time, column = self._transform(batch.rows, None, owner, self._fresh(m), 1)
+        owner = owner[place]
+        n = len(place)
+        tags = group_tags(batch.groups, batch.group[owner])
+        rows = Rows(time, batch.name.take(owner), no_text(n), no_text(n), tags, {self.as_name: column})
+        count = np.bincount(owner, minlength=m)
+        stop = np.cumsum(count)
+        return replace(batch, rows=rows, start=stop - count, stop=stop, index=None)
+
+    def _fresh(self, slots: int) -> dict[str, Array]:
+        """The state of a transform, an element a slot; see `transforms`."""
+        ints = {k: np.zeros(slots, np.int64) for k in ("kind", "seen", "before", "now", "int")}
+        return {**ints, "float": np.zeros(slots)}
+
+    def _transform(
+        self, rows: Rows, row: Array | None, slot: Array, state: dict[str, Array], rings: int
+    ) -> tuple[Array, Array, Column]:
+        """Of the points that give an output: their places in `slot`, time and value. rings: as many slots at least need
+        the last values of their own (movingAverage)."""
+        n = len(slot)
+        column = rows.field(self.field)
+        status, kinds = np.empty(n, np.uint8), np.zeros(n, np.uint8)
+        bad = np.zeros((16, 16), np.int64)
+        resolve_points(
+            column.kinds_array(), row, slot, self.supported, self.node, state["kind"], status, kinds, bad
+        )  # fmt: skip
+        self._count_errors(bad)
+        used = np.flatnonzero(status != t.SKIP)
+        found = np.unique(kinds[used]).tolist()
+        if len(found) == 1 and len(used) == n:
+            return self._transform_kind(rows, Kind(found[0]), row, slot, status, state, rings)
+        places, times, columns = [], [], []
+        for kind in found:
+            at = used[kinds[used] == kind]
+            place, time, values = self._transform_kind(
+                rows, Kind(kind), at if row is None else row[at], slot[at], status[at], state, rings
+            )
+            places.append(at[place])
+            times.append(time)
+            columns.append(values)
+        if not places:
+            return np.empty(0, np.int64), np.empty(0, np.int64), Column.absent(0)
+        order = np.argsort(np.concatenate(places), kind="stable")
+        return np.concatenate(places)[order], np.concatenate(times)[order], Column.concat(columns).take(order)
+
+    def _transform_kind(
+        self, rows: Rows, kind: Kind, row: Array | None, slot: Array, status: Array, state: dict[str, Array], rings: int
+    ) -> tuple[Array, Array, Column]:
+        """`_transform` for slots whose reducers are all of one kind."""
+        n = len(slot)
+        out_time, emits = np.empty(n, np.int64), np.zeros(n, np.bool_)
+        seen, now = state["seen"], state["now"]
+        out: Array
+        out_kind = kind
+        if self.function == "elapsed":
+            out, out_kind = np.empty(n, np.int64), Kind.INT
+            unit = int(self.args[0])
+            if unit == 0:
+                self.errors["elapsed in units of 0"] += n
+            else:
+                t.elapsed(rows.time, row, slot, status, unit, seen, state["before"], now, out, out_time, emits)
+            return np.flatnonzero(emits), out_time[emits], Column.of(out_kind, out[emits])
+        values = data_of(rows.field(self.field), kind)
+        held = state["float" if kind is Kind.FLOAT else "int"]
+        out = np.empty(n, values.dtype)
+        if self.function == "difference":
+            t.difference(values, rows.time, row, slot, status, seen, now, held, out, out_time, emits)
+        elif self.function == "cumulativeSum":
+            t.cumulative_sum(values, rows.time, row, slot, status, seen, now, held, out, out_time, emits)
+        else:
+            width = int(self.args[0])
+            out, out_kind = np.empty(n), Kind.FLOAT
+            if width < 1:
+                self.errors[f"movingAverage of {width} points"] += n
+            else:
+                key = f"ring {held.dtype.str}"
+                ring = state.setdefault(key, np.zeros((rings, width), values.dtype))
+                t.moving_average(
+                    values, rows.time, row, slot, status, seen, now, held, ring, out, out_time, emits
+                )  # fmt: skip
+        return np.flatnonzero(emits), out_time[emits], Column.of(out_kind, out[emits])
+
     def _pick(self, slices: Slices, kind: Kind) -> Array:
         """i8[m]: the row that a selector takes from each slice, -1 for none."""
         start, stop = slices.start, slices.stop
@@ -506,6 +729,31 @@ def order_keys(column: Column, kind: Kind, *, false_first: bool = False) -> Arra
         values = column.data.get(kind, np.empty(0, np.bool_))
         return (~values if false_first else values).astype(np.int64)
     return data_of(column, kind)
+
+
+def identity_keys(column: Column, kind: Kind) -> Array:
+    """i8[n], equal where values of `kind` are equal: 0 and -0 are, a NaN only with itself."""
+    if kind is Kind.FLOAT:
+        values = data_of(column, kind)
+        keys = (values + 0.0).view(np.int64)
+        unequal = np.flatnonzero(values != values)
+        keys[unequal] = np.iinfo(np.int64).max - unequal  # patterns of NaNs, which no other value has
+        return keys
+    if kind is Kind.STRING:
+        return column.data[kind].codes.astype(np.int64) if kind in column.data else np.empty(0, np.int64)
+    return order_keys(column, kind)
+
+
+def merged(tags: dict[str, Text], group: dict[str, Text]) -> dict[str, Text]:
+    """The tags of points, and those of their groups where the points lack them."""
+    for dim, values in group.items():
+        own = tags.get(dim)
+        if own is None:
+            tags[dim] = values
+        elif (own.codes < 0).any():
+            given = values.recode(own.vocabulary).codes
+            tags[dim] = Text(np.where(own.codes < 0, given, own.codes), own.vocabulary)
+    return tags
 
 
 def string_ranks(text: Text) -> Array:

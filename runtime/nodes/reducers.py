@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tickc.runtime.gosort import BY_KEY_DOWN_THEN_TIE, BY_KEY_THEN_TIE, sort_by_float, sort_by_two
 from tickc.runtime.kernel import kernel
-from tickc.runtime.nodes.sortrows import BY_LARGEST, BY_SMALLEST, BY_VALUE, REVERSED, precedes, sort_rows
 
 TINY = 2.3e-308  # above the smallest normal float64
 SCALE = 2.0**600
@@ -290,7 +290,7 @@ def go_order(values, index, first, n, order):  # type: ignore[no-untyped-def]
     """order[:n] (i8): the rows of a slice by value as Go's sort.Sort leaves them."""
     for i in range(n):
         order[i] = first + i if index is None else index[first + i]
-    sort_rows(BY_VALUE, values, values, order, n)
+    sort_by_float(values, order, 0, n)
 
 
 @kernel
@@ -406,13 +406,21 @@ def mode_rows(values, time, index, start, stop, order, out):  # type: ignore[no-
 
 
 @kernel
+def worse(largest, values, time, a, b):  # type: ignore[no-untyped-def]
+    """Whether row a has the smaller value (the larger one if not `largest`), or an equal one at a later time."""
+    if values[a] != values[b]:
+        return values[a] < values[b] if largest else values[a] > values[b]
+    return time[a] > time[b]
+
+
+@kernel
 def best_rows(values, time, index, start, stop, n, largest, out, count):  # type: ignore[no-untyped-def]
     """The n largest (or smallest) rows of each slice, the best first, of equal ones the earliest.
 
-    values: f8 or i8; out: i8, the rows of all slices one after another; count: i8[m]. A heap of the best so far and
-    Go's sort of what it holds in the end, as FloatTopReducer has it: equal values at equal times come in its order.
+    values: f8 or i8; out: i8, the rows of all slices one after another; count: i8[m]. A heap of the best so far, the
+    worst at its root, and Go's sort of what it holds in the end, as FloatTopReducer has it; so rows that are equal in
+    value and time come in its order.
     """
-    by = BY_SMALLEST if largest else BY_LARGEST  # the heap's root is the worst of those held
     base = np.int64(0)
     for j in range(start.size):
         held = np.int64(0)
@@ -425,28 +433,28 @@ def best_rows(values, time, index, start, stop, n, largest, out, count):  # type
                 at = held - 1
                 while at > 0:
                     parent = (at - 1) // 2
-                    if not precedes(by, values, time, heap[at], heap[parent]):
+                    if not worse(largest, values, time, heap[at], heap[parent]):
                         break
                     t = heap[at]
                     heap[at] = heap[parent]
                     heap[parent] = t
                     at = parent
-            elif precedes(by, values, time, heap[0], row):
+            elif worse(largest, values, time, heap[0], row):
                 heap[0] = row
                 at = np.int64(0)
                 while True:
                     child = 2 * at + 1
                     if child >= held:
                         break
-                    if child + 1 < held and precedes(by, values, time, heap[child + 1], heap[child]):
+                    if child + 1 < held and worse(largest, values, time, heap[child + 1], heap[child]):
                         child += 1
-                    if not precedes(by, values, time, heap[child], heap[at]):
+                    if not worse(largest, values, time, heap[child], heap[at]):
                         break
                     t = heap[at]
                     heap[at] = heap[child]
                     heap[child] = t
                     at = child
-        sort_rows(by + REVERSED, values, time, heap, held)
+        sort_by_two(values, time, heap, 0, held, BY_KEY_DOWN_THEN_TIE if largest else BY_KEY_THEN_TIE)
         count[j] = held
         base += held
 
