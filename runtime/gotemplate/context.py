@@ -225,9 +225,10 @@ _JS_SPECIAL = re.compile("[\"`'/{}<\\-#]")
 _JS_SPACE = ("\f\n\r\t\v \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029"
              "\u202f\u205f\u3000\ufeff")  # fmt: skip
 _JS_WORD_END = re.compile(r"[$0-9A-Z_a-z]*\Z")
-_JS_KEYWORDS = frozenset(
-    ["break", "case", "continue", "delete", "do", "else", "finally", "in", "instanceof", "return", "throw", "try", "typeof", "void"]
-)  # fmt: skip
+_JS_KEYWORDS = frozenset((
+    "break", "case", "continue", "delete", "do", "else", "finally", "in", "instanceof", "return", "throw", "try",
+    "typeof", "void",
+))  # fmt: skip
 _JS_TYPES = frozenset((
     "", "application/ecmascript", "application/javascript", "application/json", "application/ld+json",
     "application/x-ecmascript", "application/x-javascript", "module", "text/ecmascript", "text/javascript",
@@ -360,14 +361,28 @@ def _numeric_entity(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------- attributes
 
 _PLAIN, _CSS, _HTML, _JS, _URL, _SRCSET, _UNSAFE = "plain", "css", "html", "js", "url", "srcset", "unsafe"
-_ATTR_TYPES = dict.fromkeys(
-    ["action", "archive", "background", "cite", "classid", "codebase", "data", "formaction", "href", "icon", "longdesc", "manifest", "poster", "profile", "src", "usemap", "xmlns"], _URL,
-) | dict.fromkeys(
-    ["accept-charset", "async", "challenge", "charset", "content", "crossorigin", "defer", "enctype", "form", "formenctype", "formmethod", "formnovalidate", "headers", "http-equiv", "keytype", "language", "method", "novalidate", "pattern", "rel", "sandbox", "type", "value"],
-    _UNSAFE,
-) | dict.fromkeys(
-    ["accept", "alt", "autocomplete", "autofocus", "autoplay", "border", "checked", "class", "cols", "colspan", "contenteditable", "contextmenu", "controls", "coords", "datetime", "default", "dir", "dirname", "disabled", "draggable", "dropzone", "for", "formtarget", "height", "hidden", "high", "hreflang", "id", "ismap", "kind", "label", "lang", "list", "loop", "low", "max", "maxlength", "media", "mediagroup", "min", "multiple", "name", "open", "optimum", "placeholder", "preload", "pubdate", "radiogroup", "readonly", "required", "reversed", "rows", "rowspan", "spellcheck", "scope", "scoped", "seamless", "selected", "shape", "size", "sizes", "span", "srclang", "start", "step", "tabindex", "target", "title", "width", "wrap"], _PLAIN,
-) | {"srcdoc": _HTML, "srcset": _SRCSET, "style": _CSS}  # fmt: skip
+
+
+def _kinds(kind: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), kind)
+
+
+_ATTR_TYPES = {
+    **_kinds(_URL, "action archive background cite classid codebase data formaction href icon longdesc manifest"),
+    **_kinds(_URL, "poster profile src usemap xmlns"),
+    **_kinds(_UNSAFE, "accept-charset async challenge charset content crossorigin defer enctype form formenctype"),
+    **_kinds(_UNSAFE, "formmethod formnovalidate headers http-equiv keytype language method novalidate pattern rel"),
+    **_kinds(_UNSAFE, "sandbox type value"),
+    **_kinds(_PLAIN, "accept alt autocomplete autofocus autoplay border checked class cols colspan contenteditable"),
+    **_kinds(_PLAIN, "contextmenu controls coords datetime default dir dirname disabled draggable dropzone for"),
+    **_kinds(_PLAIN, "formtarget height hidden high hreflang id ismap kind label lang list loop low max maxlength"),
+    **_kinds(_PLAIN, "media mediagroup min multiple name open optimum placeholder preload pubdate radiogroup"),
+    **_kinds(_PLAIN, "readonly required reversed rows rowspan spellcheck scope scoped seamless selected shape size"),
+    **_kinds(_PLAIN, "sizes span srclang start step tabindex target title width wrap"),
+    "srcdoc": _HTML,
+    "srcset": _SRCSET,
+    "style": _CSS,
+}
 
 
 def attr_type(name: str) -> str:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from .context import decode_css, is_plain_attr, lower
-from .functions import Function
+from .functions import Function, escape_html
 from .gofmt import sprint
 from .gojson import JSONError, marshal
 from .gotime import GoTime
@@ -38,12 +38,21 @@ _LOW = {**{code: f"\\u{code:04x}" for code in range(0x20)}, 9: "\\t", 10: "\\n",
         0x2028: "\\u2028", 0x2029: "\\u2029"}  # fmt: skip
 _JS_STRING = {**_LOW, **{ord(c): f"\\u{ord(c):04x}" for c in "\"`&'+<>"}, 47: "\\/", 92: "\\\\"}
 _JS_TEMPLATE = {**_JS_STRING, **{ord(c): f"\\u{ord(c):04x}" for c in "${}"}}
-_JS_REGEXP = {**_LOW, **{ord(c): f"\\u{ord(c):04x}" for c in "\"&'+<>"}, **{ord(c): "\\" + c for c in "$()*-./?[\\]^{|}"}}
+_JS_REGEXP = {
+    **_LOW,
+    **{ord(c): f"\\u{ord(c):04x}" for c in "\"&'+<>"},
+    **{ord(c): "\\" + c for c in "$()*-./?[\\]^{|}"},
+}
 
 
 def html_text(*args: Any) -> str:
     """For text, quoted attributes, and the content of textarea and title."""
-    return stringify(args).translate(_HTML)
+    return html_of(stringify(args))
+
+
+def html_of(text: str) -> str:
+    """`html_text` of a string."""
+    return escape_html(text).replace("+", "&#43;")
 
 
 def html_unquoted(*args: Any) -> str:

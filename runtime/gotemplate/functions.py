@@ -224,7 +224,6 @@ def less_or_equal(first: Any, second: Any) -> bool:
 
 # -------------------------------------------------------------------------------------------------------- escaping
 
-HTML_TABLE = {0: "\ufffd", 34: "&#34;", 39: "&#39;", 38: "&amp;", 60: "&lt;", 62: "&gt;"}
 _JS_TABLE = {92: "\\\\", 39: "\\'", 34: '\\"', 60: "\\u003C", 62: "\\u003E", 38: "\\u0026", 61: "\\u003D"}
 
 
@@ -237,7 +236,13 @@ def printed(args: Sequence[Any]) -> str:
 
 def html(*args: Any) -> str:
     """The built-in html: text for HTML without context."""
-    return printed(args).translate(HTML_TABLE)
+    return escape_html(printed(args))
+
+
+def escape_html(text: str) -> str:
+    """The characters that mean something in HTML as entities."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace('"', "&#34;").replace("'", "&#39;").replace("\0", "\ufffd")
 
 
 def js(*args: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .gotime import GoTime, Location
+from .gotime import Duration, GoTime, Location
 from .strconv import (
     MAX_RUNE,
     RUNE_ERROR,
@@ -17,7 +17,23 @@ from .strconv import (
     quote_rune,
     to_bytes,  # fmt: skip
 )
-from .values import INVALID, Bytes, Iface, Kind, MapValue, Missing, Struct, Uint8, kind_of, time_internals, type_of
+from .values import (
+    INVALID,
+    JS,
+    Bytes,
+    Iface,
+    Int,
+    Kind,
+    MapValue,
+    Missing,
+    Month,
+    Struct,
+    Uint8,
+    Weekday,
+    kind_of,
+    time_internals,
+    type_of,
+)
 
 MAX_SIZE = 1_000_000
 """Largest width or precision Go takes from a format."""
@@ -56,9 +72,37 @@ def sprintf(format: str, args: Sequence[Any]) -> str:
 
 def text_of(value: Any) -> str:
     """What printing one value alone gives."""
-    if type(value) is str:
-        return value
-    return sprint((value,))
+    return value if type(value) is str else plain_text(value)
+
+
+def plain_text(value: Any) -> str:
+    """Go's %v of one value."""
+    writer = _TEXTS.get(type(value))
+    return sprint((value,)) if writer is None else writer(value)
+
+
+def float_text(value: float) -> str:
+    """Go's %v of a float."""
+    if 1e-4 <= value < 1e6 or -1e6 < value <= -1e-4:
+        text = repr(value)
+        return text[:-2] if text.endswith(".0") else text
+    return format_float(value, "g", -1)
+
+
+def _bool_text(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _map_text(value: MapValue) -> str:
+    items = value.items
+    texts = [f"{key}:{'<nil>' if items[key] is None else text_of(items[key])}" for key in sorted(items)]
+    return f"map[{' '.join(texts)}]"
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    float: float_text, int: str, Int: int.__repr__, bool: _bool_text, Duration: str, GoTime: str, JS: str.__str__,
+    Month: str, Weekday: str, MapValue: _map_text,
+}  # fmt: skip
 
 
 class _Printer:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from .gotime import GoTime
+from .gotime import Duration, GoTime, Location
 from .strconv import format_float
-from .values import INVALID, Bytes, Iface, Kind, MapValue, Struct, kind_of, type_of
+from .values import (
+    JS,
+    Bytes,
+    Iface,
+    Int,
+    Invalid,
+    MapValue,
+    Missing,
+    Month,
+    Struct,
+    Uint8,
+    Weekday,
+    type_of,
+)
 
 
 class JSONError(ValueError):
@@ -24,13 +39,19 @@ _TABLE: dict[int, str] = {
 }
 
 
+_SPECIAL = re.compile("[\\x00-\\x1f\"\\\\<>&\u2028\u2029\udc80-\udcff]")
+
+
 def json_string(text: str) -> str:
     """The text as a JSON string."""
-    return '"' + text.translate(_TABLE) + '"'
+    return f'"{text}"' if _SPECIAL.search(text) is None else '"' + text.translate(_TABLE) + '"'
 
 
 def json_float(value: float) -> str:
     """ES6 number text: exponents below 1e-6 and from 1e21 on, without leading zeros in them."""
+    if 1e-4 <= value < 1e16 or -1e16 < value <= -1e-4:
+        text = repr(value)
+        return text[:-2] if text.endswith(".0") else text
     if value != value or math.isinf(value):
         raise JSONError(f"json: unsupported value: {format_float(value, 'g', -1)}")
     size = abs(value)
@@ -42,13 +63,7 @@ def json_float(value: float) -> str:
 
 def marshal(value: Any) -> str:
     """json.Marshal; None is nil. Raises JSONError."""
-    if isinstance(value, Iface):
-        value = value.value
-    if value is None or value is INVALID:
-        return "null"
-    if isinstance(value, GoTime):
-        return _time(value)
-    return _WRITERS[kind_of(value)](value)
+    return _WRITERS[type(value)](value)
 
 
 def _time(value: GoTime) -> str:
@@ -60,37 +75,27 @@ def _time(value: GoTime) -> str:
 
 
 def _map(value: MapValue) -> str:
-    return "{" + ",".join(f"{json_string(key)}:{marshal(value.items[key])}" for key in sorted(value.items)) + "}"
+    return json_map(value.items)
+
+
+def json_map(items: Mapping[str, Any]) -> str:
+    """A map with string keys, in the order of the keys."""
+    return "{" + ",".join([f"{json_string(key)}:{marshal(items[key])}" for key in sorted(items)]) + "}"
 
 
 def _struct(value: Struct) -> str:
-    names = value.type.promoted
-    return "{" + ",".join(f"{json_string(name)}:{marshal(value.field(name))}" for name in names) + "}"
-
-
-def _bytes(value: Bytes) -> str:
-    import base64
-
-    return f'"{base64.b64encode(value).decode()}"'
+    return "{" + ",".join([f'"{name}":{marshal(value.field(name))}' for name in value.type.promoted]) + "}"
 
 
 def _unsupported(value: Any) -> str:
     raise JSONError(f"json: unsupported type: {type_of(value).name}")
 
 
-def _pointer(value: Any) -> str:
-    return "{}"
-
-
-_WRITERS: dict[Kind, Callable[[Any], str]] = {
-    Kind.BOOL: lambda value: "true" if value else "false",
-    Kind.INT: lambda value: str(int(value)),
-    Kind.UINT: lambda value: str(int(value)),
-    Kind.FLOAT: json_float,
-    Kind.COMPLEX: _unsupported,
-    Kind.STRING: json_string,
-    Kind.MAP: _map,
-    Kind.STRUCT: _struct,
-    Kind.SLICE: _bytes,
-    Kind.POINTER: _pointer,
-}
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: json_string, JS: json_string, float: json_float, MapValue: _map, Struct: _struct, GoTime: _time,
+    bool: lambda value: "true" if value else "false", Iface: lambda value: marshal(value.value),
+    Bytes: lambda value: f'"{b64encode(value).decode()}"', complex: _unsupported,
+    **dict.fromkeys((int, Int, Uint8, Duration, Month, Weekday), int.__repr__),
+    **dict.fromkeys((type(None), Invalid), lambda value: "null"),
+    **dict.fromkeys((Missing, Location), lambda value: "{}"),
+}  # fmt: skip

@@ -6,7 +6,10 @@ Instants are integers, nanoseconds since 1970 in UTC, of any size; what Go gives
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone, tzinfo
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC as UTC_ZONE
+from datetime import datetime, tzinfo
 from functools import lru_cache
 
 from .strconv import INT64_MAX, INT64_MIN, quote, wrap64
@@ -109,6 +112,9 @@ def civil(days: int) -> tuple[int, int, int]:
     return year_of_era + era * 400 + (month <= 2), month, day_of_year - (153 * shifted + 2) // 5 + 1
 
 
+_cached_civil = lru_cache(maxsize=64)(civil)
+
+
 def days_from_civil(year: int, month: int, day: int) -> int:
     """The day's number from 1970-01-01; months outside 1…12 and any day carry over."""
     year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
@@ -116,6 +122,9 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     era, year_of_era = divmod(year, 400)
     day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
     return era * 146097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719468
+
+
+_YEAR_ZERO, _YEAR_10000 = days_from_civil(0, 1, 1) * DAY, days_from_civil(10000, 1, 1) * DAY
 
 
 class Location:
@@ -136,7 +145,7 @@ class Location:
         if self.zone is None:
             return "UTC", 0
         seconds = min(max(ns // SECOND, -62135510400), 253402214400)
-        moment = datetime.fromtimestamp(seconds, timezone.utc).astimezone(self.zone)
+        moment = datetime.fromtimestamp(seconds, UTC_ZONE).astimezone(self.zone)
         shift = moment.utcoffset()
         return moment.tzname() or "", 0 if shift is None else shift.days * 86400 + shift.seconds
 
@@ -174,6 +183,13 @@ class GoTime:
         """Nanoseconds since 1970 on the clock of the zone."""
         return self.ns if self.loc is UTC else self.ns + self.loc.offset(self.ns)[1] * SECOND
 
+    def _clock(self) -> _Clock:
+        zone, offset = self.loc.offset(self.ns)
+        seconds, rest = divmod(self.ns, SECOND)
+        days, second = divmod(seconds + offset, 86400)
+        year, month, day = _cached_civil(days)
+        return _Clock(year, month, day, days, second // 3600, second // 60 % 60, second % 60, rest, zone, offset)
+
     def date(self) -> tuple[int, int, int]:
         return civil(self._local() // DAY)
 
@@ -201,7 +217,7 @@ class GoTime:
     def is_dst(self) -> bool:
         if self.loc.zone is None:
             return False
-        shift = datetime.fromtimestamp(self.ns // SECOND, timezone.utc).astimezone(self.loc.zone).dst()
+        shift = datetime.fromtimestamp(self.ns // SECOND, UTC_ZONE).astimezone(self.loc.zone).dst()
         return bool(shift)
 
     def add(self, duration: int) -> GoTime:
@@ -236,7 +252,8 @@ class GoTime:
 
     def format(self, layout: str) -> str:
         """time.Format."""
-        return "".join(part if kind == "" else _chunk(self, kind, part) for kind, part in _layout(layout))
+        clock = self._clock()
+        return "".join([part(clock) for part in _layout(layout)])
 
     def go_string(self) -> str:
         """The Go expression that makes this time."""
@@ -248,8 +265,11 @@ class GoTime:
 
     def strict_text(self) -> str:
         """RFC 3339; raises ValueError with Go's text for years it has no form for."""
-        if not 0 <= self.date()[0] <= 9999:
+        if not _YEAR_ZERO <= self._local() < _YEAR_10000:
             raise ValueError("year outside of range [0,9999]")
+        if self.loc is UTC:
+            text = utc_text(self.ns)
+            return f"{text[:10]}T{text[11:-10]}Z"
         return self.format(RFC3339_NANO)
 
     def binary(self) -> bytes:
@@ -282,19 +302,43 @@ _CHUNKS = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """A time on the clock and calendar of its zone."""
+
+    year: int
+    month: int
+    day: int
+    days: int  # since 1970
+    hour: int
+    minute: int
+    second: int
+    rest: int  # nanoseconds
+    zone: str
+    offset: int  # seconds east of UTC
+
+
+_Part = Callable[[_Clock], str]
+
+
 @lru_cache(maxsize=256)
-def _layout(layout: str) -> tuple[tuple[str, str], ...]:
-    """The layout as (kind, text) parts; kind is empty for literal text."""
-    parts: list[tuple[str, str]] = []
+def _layout(layout: str) -> tuple[_Part, ...]:
+    """The layout as functions that print its parts."""
+    parts: list[_Part] = []
     end = 0
     for match in _CHUNKS.finditer(layout):
         if match.start() > end:
-            parts.append(("", layout[end : match.start()]))
+            parts.append(_literal(layout[end : match.start()]))
         text = match.group()
-        kind = "" if text == "_" else "frac" if text[0] in ".," else "zone" if text[0] in "-Z" else text
-        parts.append((kind, text))
+        parts.append(_PARTS[text] if text in _PARTS else _fraction(text) if text[0] in ".," else _literal(text))
         end = match.end()
-    return (*parts, ("", layout[end:]))
+    if end < len(layout):
+        parts.append(_literal(layout[end:]))
+    return tuple(parts)
+
+
+def _literal(text: str) -> _Part:
+    return lambda clock: text
 
 
 def _padded(value: int, width: int) -> str:
@@ -302,53 +346,58 @@ def _padded(value: int, width: int) -> str:
     return f"-{-value:0{width}d}" if value < 0 else f"{value:0{width}d}"
 
 
-def _chunk(time: GoTime, kind: str, text: str) -> str:
-    match kind:
-        case "frac":
-            return _fraction(time.clock() % SECOND, text)
-        case "zone":
-            return _offset(time.loc.offset(time.ns)[1], text)
-        case "MST":
-            return time.zone_name()
-        case "2006":
-            return _padded(time.date()[0], 4)
-        case "06":
-            return f"{abs(time.date()[0]) % 100:02d}"
-        case "January" | "Jan":
-            return MONTHS[time.date()[1] - 1][: len(text) if kind == "Jan" else None]
-        case "1" | "01":
-            return f"{time.date()[1]:0{len(text)}d}"
-        case "Monday" | "Mon":
-            return WEEKDAYS[time.weekday()][: len(text) if kind == "Mon" else None]
-        case "2" | "02":
-            return f"{time.date()[2]:0{len(text)}d}"
-        case "_2":
-            return f"{time.date()[2]:2d}"
-        case "__2":
-            return f"{time.year_day():3d}"
-        case "002":
-            return f"{time.year_day():03d}"
-        case "15":
-            return f"{time.clock() // HOUR:02d}"
-        case "3" | "03":
-            return f"{(time.clock() // HOUR + 11) % 12 + 1:0{len(text)}d}"
-        case "4" | "04":
-            return f"{time.clock() // MINUTE % 60:0{len(text)}d}"
-        case "5" | "05":
-            return f"{time.clock() // SECOND % 60:0{len(text)}d}"
-    morning = time.clock() < 12 * HOUR
-    return ("AM" if morning else "PM") if kind == "PM" else ("am" if morning else "pm")
+def _year_day(clock: _Clock) -> int:
+    return clock.days - days_from_civil(clock.year, 1, 1) + 1
 
 
-def _fraction(rest: int, text: str) -> str:
-    digits = len(text) - 1
-    if text[1] == "9" and rest == 0:
-        return ""
-    shown = f"{rest:09d}"[:digits]
-    if text[1] == "9":
+_PARTS: dict[str, _Part] = {
+    "2006": lambda c: _padded(c.year, 4),
+    "06": lambda c: f"{abs(c.year) % 100:02d}",
+    "January": lambda c: MONTHS[c.month - 1],
+    "Jan": lambda c: MONTHS[c.month - 1][:3],
+    "1": lambda c: str(c.month),
+    "01": lambda c: f"{c.month:02d}",
+    "Monday": lambda c: WEEKDAYS[(c.days + 4) % 7],
+    "Mon": lambda c: WEEKDAYS[(c.days + 4) % 7][:3],
+    "2": lambda c: str(c.day),
+    "02": lambda c: f"{c.day:02d}",
+    "_2": lambda c: f"{c.day:2d}",
+    "002": lambda c: f"{_year_day(c):03d}",
+    "__2": lambda c: f"{_year_day(c):3d}",
+    "15": lambda c: f"{c.hour:02d}",
+    "3": lambda c: str((c.hour + 11) % 12 + 1),
+    "03": lambda c: f"{(c.hour + 11) % 12 + 1:02d}",
+    "4": lambda c: str(c.minute),
+    "04": lambda c: f"{c.minute:02d}",
+    "5": lambda c: str(c.second),
+    "05": lambda c: f"{c.second:02d}",
+    "PM": lambda c: "AM" if c.hour < 12 else "PM",
+    "pm": lambda c: "am" if c.hour < 12 else "pm",
+    "MST": lambda c: c.zone,
+}
+
+
+def _zone_part(text: str) -> _Part:
+    return lambda clock: _offset(clock.offset, text)
+
+
+_PARTS.update({text: _zone_part(text) for text in (
+    "-070000", "-07:00:00", "-0700", "-07:00", "-07", "Z070000", "Z07:00:00", "Z0700", "Z07:00", "Z07",
+)})  # fmt: skip
+
+
+def _fraction(text: str) -> _Part:
+    """A point or comma and so many digits of the second: zeros keep them all, nines drop zeros at the end."""
+    mark, digits, trims = text[0], len(text) - 1, text[1] == "9"
+
+    def show(clock: _Clock) -> str:
+        shown = f"{clock.rest:09d}"[:digits]
+        if not trims:
+            return mark + shown
         shown = shown.rstrip("0")
-        return text[0] + shown if shown else ""
-    return text[0] + shown
+        return mark + shown if shown else ""
+
+    return show
 
 
 def _offset(seconds: int, text: str) -> str:

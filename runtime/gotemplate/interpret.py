@@ -312,15 +312,10 @@ class State:
     def constant(self, number: Number) -> Any:
         """A number whose type its own syntax decides."""
         self.node = number
-        text = number.text
-        if number.as_complex is not None:
-            return number.as_complex
-        is_hex = text[:2].lower() == "0x" and not any(c in "pP" for c in text) and len(text) > 2
-        if number.as_float is not None and not is_hex and text[0] != "'" and any(c in ".eEpP" for c in text):
-            return number.as_float
-        if number.as_int is not None:
-            return Int(number.as_int)
-        raise self.error(f"{text} overflows int")
+        value = literal_number(number)
+        if value is None:
+            raise self.error(f"{number.text} overflows int")
+        return value
 
     def variable_node(self, dot: Any, node: Variable, args: Sequence[Node], final: Any) -> Any:
         self.node = node
@@ -493,6 +488,17 @@ class State:
 
 _NILS: dict[Type, Any] = {ANY: None, BYTES: Bytes(), LOCATION: None}
 _INTEGERS: dict[str, Any] = {"time.Duration": Duration, INT64.name: int}
+
+
+def literal_number(number: Number) -> Any:
+    """The Go value of a number literal that stands alone: complex128, float64 or int; None if it fits none."""
+    text = number.text
+    if number.as_complex is not None:
+        return number.as_complex
+    is_hex = text[:2].lower() == "0x" and not any(c in "pP" for c in text) and len(text) > 2
+    if number.as_float is not None and not is_hex and text[0] != "'" and any(c in ".eEpP" for c in text):
+        return number.as_float
+    return None if number.as_int is None else Int(number.as_int)
 
 
 def _unexported(kind: StructType, name: str) -> bool:

@@ -115,7 +115,7 @@ class Type:
 
 @dataclass(frozen=True)
 class Method:
-    """A method: the function of (receiver, *arguments), parameter types, and Go's complaint if it has no usable result."""
+    """A method: a function of (receiver, *arguments), its parameters, Go's complaint if it has no usable result."""
 
     call: Callable[..., Any]
     parameters: tuple[Type, ...] = ()
@@ -137,6 +137,9 @@ class MapValue:
 
     type: Type
     items: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 @dataclass(slots=True, eq=False)
