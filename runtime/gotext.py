@@ -125,7 +125,8 @@ def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> pa.S
     size = np.abs(values)
     others = ~(((size >= 1e-4) & (size < 1e10)) | (values == 0))
     if others.any():
-        whole = others & (size < 2**53) & (np.trunc(values) == values)
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            whole = others & (size < 2**53) & (np.trunc(values) == values)
         others &= ~whole
         integers = pc.cast(pa.array(values[whole].astype(np.int64)), pa.string())
         texts = pc.replace_with_mask(texts, pa.array(whole), integers)

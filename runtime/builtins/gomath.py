@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.builtins import builtin
-from tickc.runtime.kernel import Kernel, kernel
+from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.routine import Routine, routine
 
 _FLOAT = (Kind.FLOAT,)
 _FLOAT2 = (Kind.FLOAT, Kind.FLOAT)
@@ -56,7 +57,7 @@ def is_special(x: float) -> bool:
     return x - x != 0.0
 
 
-@kernel
+@routine
 def frexp(x: float) -> tuple[Any, Any]:
     """`x` as fraction and exponent, 0.5 <= |fraction| < 1; zeros, NaN and infinities come with exponent 0."""
     if x == 0.0 or is_special(x):
@@ -70,7 +71,7 @@ def frexp(x: float) -> tuple[Any, Any]:
     return float_from_bits((bits & ~0x7FF0000000000000) | 0x3FE0000000000000), exponent
 
 
-@kernel
+@routine
 def ldexp(fraction: float, exponent: Any) -> Any:
     """`fraction` times 2**`exponent`, rounded once where the result is subnormal."""
     if fraction == 0.0 or is_special(fraction):
@@ -105,7 +106,7 @@ def _fma_exact(a: float, b: float, c: float) -> float:
     return np.float64(math.fsum((product, error, float(c))))
 
 
-class _Fma(Kernel[[float, float, float], float]):
+class _Fma(Routine[[float, float, float], float]):
     """Fused multiply-add: one machine instruction once compiled, `_fma_exact` until then."""
 
     _machine: Callable[[float, float, float], float] | None
@@ -187,7 +188,7 @@ def mod(x: float, y: float) -> float:
 
 
 @builtin("max", _FLOAT2, Kind.FLOAT, vector=_max_arrays, examples={"max(1.0, 2.0)": 2.0, "max(-0.0, 0.0)": 0.0})
-@kernel
+@routine
 def max_(x: float, y: float) -> float:
     """The larger of x and y: NaN if either is, except that +Inf wins; 0 is above -0."""
     if x == INF or y == INF:
@@ -200,7 +201,7 @@ def max_(x: float, y: float) -> float:
 
 
 @builtin("min", _FLOAT2, Kind.FLOAT, vector=_min_arrays, examples={"min(1.0, 2.0)": 1.0, "min(0.0, -0.0)": -0.0})
-@kernel
+@routine
 def min_(x: float, y: float) -> float:
     """The smaller of x and y: NaN if either is, except that -Inf wins; -0 is below 0."""
     if x == -INF or y == -INF:
@@ -213,7 +214,7 @@ def min_(x: float, y: float) -> float:
 
 
 @builtin("hypot", _FLOAT2, Kind.FLOAT, examples={"hypot(3.0, 4.0)": 5.0})
-@kernel
+@routine
 def hypot(x: float, y: float) -> float:
     """sqrt(x*x + y*y) without needless overflow: larger * sqrt(1 + (smaller/larger)**2)."""
     x, y = abs(np.float64(x)), abs(np.float64(y))
@@ -233,7 +234,7 @@ def hypot(x: float, y: float) -> float:
 
 
 @builtin("exp", _FLOAT, Kind.FLOAT, examples={"exp(0.0)": 1.0, "exp(1.0)": math.e})
-@kernel
+@routine
 def exp(x: float) -> float:
     """e**x, as Go's assembly for amd64 with FMA.
 
@@ -266,7 +267,7 @@ def exp(x: float) -> float:
     return _scale_exp(x, np.int64(k) + 1023)
 
 
-@kernel
+@routine
 def _scale_exp(y: float, exponent: Any) -> float:
     """`y` times 2**(exponent - 1023); below the normal range it is scaled in two steps and so rounded once."""
     if exponent >= 0x7FF:
@@ -279,7 +280,7 @@ def _scale_exp(y: float, exponent: Any) -> float:
 
 
 @builtin("exp2", _FLOAT, Kind.FLOAT, examples={"exp2(10.0)": 1024.0})
-@kernel
+@routine
 def exp2(x: float) -> float:
     """2**x (FreeBSD e_exp.c on the fraction)."""
     if x != x:
@@ -301,7 +302,7 @@ def exp2(x: float) -> float:
 
 
 @builtin("expm1", _FLOAT, Kind.FLOAT, examples={"expm1(0.0)": 0.0, "expm1(1e-10)": 1.00000000005e-10})
-@kernel
+@routine
 def expm1(x: float) -> float:
     """e**x - 1, accurate near 0 (FreeBSD s_expm1.c)."""
     x = np.float64(x)
@@ -324,7 +325,7 @@ def expm1(x: float) -> float:
     return _expm1_scaled(x, (high - x) - low, np.int64(k))
 
 
-@kernel
+@routine
 def _expm1_terms(x: float) -> tuple[float, float]:
     """x*x/2 and the correction term e of s_expm1.c, for |x| <= ln 2 / 2."""
     half = 0.5 * x
@@ -341,7 +342,7 @@ def _expm1_near(x: float) -> float:
     return x - (x * e - hxs)
 
 
-@kernel
+@routine
 def _expm1_scaled(x: float, c: float, k: Any) -> float:
     """2**k e**x - 1, where x + c is the reduced argument and k is not 0."""
     hxs, e = _expm1_terms(x)
@@ -367,7 +368,7 @@ def _expm1_scaled(x: float, c: float, k: Any) -> float:
 
 
 @builtin("log", _FLOAT, Kind.FLOAT, examples={"log(1.0)": 0.0, "log(0.0)": -math.inf, "log(-1.0)": math.nan})
-@kernel
+@routine
 def log(x: float) -> float:
     """The natural logarithm, as Go's assembly for amd64 (FreeBSD e_log.c).
 
@@ -408,7 +409,7 @@ def log10(x: float) -> float:
 
 
 @builtin("log2", _FLOAT, Kind.FLOAT, examples={"log2(8.0)": 3.0})
-@kernel
+@routine
 def log2(x: float) -> float:
     """The binary logarithm, exact for powers of two."""
     fraction, exponent = frexp(np.float64(x))
@@ -418,7 +419,7 @@ def log2(x: float) -> float:
 
 
 @builtin("logb", _FLOAT, Kind.FLOAT, examples={"logb(10.0)": 3.0, "logb(0.0)": -math.inf})
-@kernel
+@routine
 def logb(x: float) -> float:
     """The binary exponent of x: floor(log2 |x|)."""
     x = np.float64(x)
@@ -431,7 +432,7 @@ def logb(x: float) -> float:
 
 
 @builtin("log1p", _FLOAT, Kind.FLOAT, examples={"log1p(0.0)": 0.0, "log1p(-1.0)": -math.inf})
-@kernel
+@routine
 def log1p(x: float) -> float:
     """log(1 + x), accurate near 0 (FreeBSD s_log1p.c)."""
     x = np.float64(x)
@@ -450,7 +451,7 @@ def log1p(x: float) -> float:
         return _log1p_sum(x, 0.0, 0.0, False)
     if size < 9007199254740992.0:  # 2**53
         u: float = 1.0 + x
-        c = 1.0 - (u - x) if u >= 2.0 else x - (u - 1.0)
+        c: float = 1.0 - (u - x) if u >= 2.0 else x - (u - 1.0)
         c /= u
     else:
         u = x
@@ -467,7 +468,7 @@ def log1p(x: float) -> float:
     return _log1p_sum(f, k, c, bits == 0)
 
 
-@kernel
+@routine
 def _log1p_sum(f: float, k: float, c: float, tiny: bool) -> float:
     """log(1 + f) + k ln 2 + c; `tiny` says that f is below 2**-20."""
     half = 0.5 * f * f
@@ -497,7 +498,7 @@ def _is_odd(x: float) -> bool:
     return abs(x) < 9007199254740992.0 and np.trunc(x) == x and np.int64(x) & 1 == 1
 
 
-@kernel
+@routine
 def _pow_of_zero(x: float, y: float) -> float:
     """x**y for x = 0 or -0."""
     odd = np.copysign(1.0, x) < 0.0 and _is_odd(y)
@@ -506,7 +507,7 @@ def _pow_of_zero(x: float, y: float) -> float:
     return x if odd else ZERO
 
 
-@kernel
+@routine
 def _pow_special(x: float, y: float) -> float:
     """x**y where one of them is infinite and neither is NaN."""
     if is_special(y):
@@ -519,7 +520,7 @@ def _pow_special(x: float, y: float) -> float:
 
 
 @builtin("pow", _FLOAT2, Kind.FLOAT, examples={"pow(2.0, 10.0)": 1024.0, "pow(0.0, 0.0)": 1.0})
-@kernel
+@routine
 def pow_(x: float, y: float) -> float:
     """x**y: the fraction of y by exp and log, its integer part by repeated squaring on (fraction, exponent)."""
     x, y = np.float64(x), np.float64(y)
@@ -549,7 +550,7 @@ def pow_(x: float, y: float) -> float:
     return _pow_finite(x, y, whole, part)
 
 
-@kernel
+@routine
 def _pow_finite(x: float, y: float, whole: float, part: float) -> float:
     """x**y where |y| = whole + part; x is finite and not 0."""
     product = 1.0
@@ -590,7 +591,7 @@ _POW10 = _pow10_table()
 
 
 @builtin("pow10", (Kind.INT,), Kind.FLOAT, examples={"pow10(3)": 1000.0, "pow10(-400)": 0.0})
-@kernel
+@routine
 def pow10(n: int) -> float:
     """10**n (n: int64): 0 below -323, +Inf above 308."""
     if n < -323:
@@ -601,7 +602,7 @@ def pow10(n: int) -> float:
 
 
 @builtin("cbrt", _FLOAT, Kind.FLOAT, examples={"cbrt(27.0)": 3.0})
-@kernel
+@routine
 def cbrt(x: float) -> float:
     """The cube root (FreeBSD s_cbrt.c, the form of 1993)."""
     x = np.float64(x)
@@ -640,7 +641,7 @@ _FOUR_OVER_PI = np.array(
 )  # fmt: skip
 
 
-@kernel
+@routine
 def _word(digit: Any, shift: Any) -> Any:
     """64 bits of 4/pi (uint64), from bit 64*digit + shift on."""
     word = _FOUR_OVER_PI[digit]
@@ -649,7 +650,7 @@ def _word(digit: Any, shift: Any) -> Any:
     return (word << np.uint64(shift)) | (_FOUR_OVER_PI[digit + 1] >> np.uint64(64 - shift))
 
 
-@kernel
+@routine
 def _high_product(a: Any, b: Any) -> Any:
     """The upper 64 bits of the 128-bit product of two uint64."""
     half = np.uint64(32)
@@ -661,7 +662,7 @@ def _high_product(a: Any, b: Any) -> Any:
     return a1 * b1 + (middle >> half) + (rest >> half)
 
 
-@kernel
+@routine
 def _reduce_huge(x: float) -> tuple[Any, Any]:
     """Octant (0 … 7, made even) and remainder of x >= 2**29 modulo pi/4, by Payne and Hanek."""
     bits = float_bits(x)
@@ -690,7 +691,7 @@ def _reduce_huge(x: float) -> tuple[Any, Any]:
     return octant, z * QUARTER_PI
 
 
-@kernel
+@routine
 def _reduce(x: float) -> tuple[Any, Any]:
     """Octant (even, 0 … 6) and remainder of x >= 0 modulo pi/4, by Cody and Waite with pi/4 in three parts."""
     if x >= 536870912.0:  # 2**29
@@ -703,7 +704,7 @@ def _reduce(x: float) -> tuple[Any, Any]:
     return octant & 7, z
 
 
-@kernel
+@routine
 def _sin_near(z: float) -> float:
     """sin z for |z| <= pi/4 (Cephes sin.c)."""
     zz = z * z
@@ -712,7 +713,7 @@ def _sin_near(z: float) -> float:
     return z + z * zz * p
 
 
-@kernel
+@routine
 def _cos_near(z: float) -> float:
     """cos z for |z| <= pi/4 (Cephes sin.c)."""
     zz = z * z
@@ -722,7 +723,7 @@ def _cos_near(z: float) -> float:
 
 
 @builtin("sin", _FLOAT, Kind.FLOAT, examples={"sin(0.0)": 0.0})
-@kernel
+@routine
 def sin(x: float) -> float:
     """The sine of x radians (Cephes sin.c)."""
     x = np.float64(x)
@@ -736,7 +737,7 @@ def sin(x: float) -> float:
 
 
 @builtin("cos", _FLOAT, Kind.FLOAT, examples={"cos(0.0)": 1.0})
-@kernel
+@routine
 def cos(x: float) -> float:
     """The cosine of x radians (Cephes sin.c)."""
     x = np.float64(x)
@@ -748,7 +749,7 @@ def cos(x: float) -> float:
 
 
 @builtin("tan", _FLOAT, Kind.FLOAT, examples={"tan(0.0)": 0.0})
-@kernel
+@routine
 def tan(x: float) -> float:
     """The tangent of x radians (Cephes tan.c)."""
     x = np.float64(x)
@@ -769,7 +770,7 @@ def tan(x: float) -> float:
     return -y if x < 0.0 else y
 
 
-@kernel
+@routine
 def _atan_near(x: float) -> float:
     """atan x for 0 <= x <= 0.66 (Cephes atan.c)."""
     z = x * x
@@ -781,7 +782,7 @@ def _atan_near(x: float) -> float:
     return x * z + x
 
 
-@kernel
+@routine
 def _atan_positive(x: float) -> float:
     """atan x for x > 0, reduced to at most 0.66 (Cephes atan.c)."""
     if x <= 0.66:
@@ -792,7 +793,7 @@ def _atan_positive(x: float) -> float:
 
 
 @builtin("atan", _FLOAT, Kind.FLOAT, examples={"atan(1.0)": 0.7853981633974483})
-@kernel
+@routine
 def atan(x: float) -> float:
     """The arc tangent, in radians (Cephes atan.c)."""
     x = np.float64(x)
@@ -804,7 +805,7 @@ def atan(x: float) -> float:
 
 
 @builtin("asin", _FLOAT, Kind.FLOAT, examples={"asin(0.0)": 0.0, "asin(2.0)": math.nan})
-@kernel
+@routine
 def asin(x: float) -> float:
     """The arc sine, in radians: atan(x / sqrt(1 - x*x))."""
     x = np.float64(x)
@@ -819,14 +820,14 @@ def asin(x: float) -> float:
 
 
 @builtin("acos", _FLOAT, Kind.FLOAT, examples={"acos(1.0)": 0.0})
-@kernel
+@routine
 def acos(x: float) -> float:
     """The arc cosine, in radians: pi/2 - asin(x)."""
     return HALF_PI - asin(x)
 
 
 @builtin("atan2", _FLOAT2, Kind.FLOAT, examples={"atan2(0.0, -1.0)": math.pi, "atan2(1.0, 0.0)": math.pi / 2})
-@kernel
+@routine
 def atan2(y: float, x: float) -> float:
     """The angle of the point (x, y), in radians, -pi … pi."""
     y, x = np.float64(y), np.float64(x)
@@ -852,7 +853,7 @@ def atan2(y: float, x: float) -> float:
 
 
 @builtin("sinh", _FLOAT, Kind.FLOAT, examples={"sinh(0.0)": 0.0})
-@kernel
+@routine
 def sinh(x: float) -> float:
     """The hyperbolic sine: by exp above 0.5, else a rational function (Hart and Cheney)."""
     x = np.float64(x)
@@ -872,7 +873,7 @@ def sinh(x: float) -> float:
 
 
 @builtin("cosh", _FLOAT, Kind.FLOAT, examples={"cosh(0.0)": 1.0})
-@kernel
+@routine
 def cosh(x: float) -> float:
     """The hyperbolic cosine, by exp."""
     x = abs(np.float64(x))
@@ -883,7 +884,7 @@ def cosh(x: float) -> float:
 
 
 @builtin("tanh", _FLOAT, Kind.FLOAT, examples={"tanh(0.0)": 0.0, "tanh(50.0)": 1.0})
-@kernel
+@routine
 def tanh(x: float) -> float:
     """The hyperbolic tangent (Cephes tanh.c)."""
     x = np.float64(x)
@@ -902,7 +903,7 @@ def tanh(x: float) -> float:
 
 
 @builtin("asinh", _FLOAT, Kind.FLOAT, examples={"asinh(0.0)": 0.0})
-@kernel
+@routine
 def asinh(x: float) -> float:
     """The inverse of sinh (FreeBSD s_asinh.c)."""
     x = np.float64(x)
@@ -921,7 +922,7 @@ def asinh(x: float) -> float:
 
 
 @builtin("acosh", _FLOAT, Kind.FLOAT, examples={"acosh(1.0)": 0.0, "acosh(0.5)": math.nan})
-@kernel
+@routine
 def acosh(x: float) -> float:
     """The inverse of cosh (FreeBSD e_acosh.c)."""
     x = np.float64(x)
@@ -938,7 +939,7 @@ def acosh(x: float) -> float:
 
 
 @builtin("atanh", _FLOAT, Kind.FLOAT, examples={"atanh(0.0)": 0.0, "atanh(1.0)": math.inf})
-@kernel
+@routine
 def atanh(x: float) -> float:
     """The inverse of tanh (FreeBSD e_atanh.c)."""
     x = np.float64(x)

@@ -30,6 +30,7 @@ from tickc.runtime.builtins.gomath import (
 )
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.routine import routine
 
 _FLOAT = (Kind.FLOAT,)
 
@@ -40,7 +41,7 @@ INV_SQRT_PI = 0.5641895835477563  # 1/sqrt(pi)
 # Error function
 
 
-@kernel
+@routine
 def _erf_near(x: float) -> float:
     """(erf x - x) / x for 0 <= x < 0.84375."""
     z = x * x
@@ -51,7 +52,7 @@ def _erf_near(x: float) -> float:
     return r / s
 
 
-@kernel
+@routine
 def _erf_middle(x: float) -> float:
     """erf x - erx for 0.84375 <= x < 1.25, erx being erf 1 in single precision."""
     s = x - 1.0
@@ -63,7 +64,7 @@ def _erf_middle(x: float) -> float:
     return p / (1.0 + s * q)
 
 
-@kernel
+@routine
 def _erfc_far(x: float) -> float:
     """x erfc x for x >= 1.25."""
     s = 1.0 / (x * x)
@@ -86,7 +87,7 @@ def _erfc_far(x: float) -> float:
 
 
 @builtin("erf", _FLOAT, Kind.FLOAT, examples={"erf(0.0)": 0.0, "erf(10.0)": 1.0})
-@kernel
+@routine
 def erf(x: float) -> float:
     """The error function (FreeBSD s_erf.c)."""
     x = np.float64(x)
@@ -111,7 +112,7 @@ def erf(x: float) -> float:
 
 
 @builtin("erfc", _FLOAT, Kind.FLOAT, examples={"erfc(0.0)": 1.0, "erfc(30.0)": 0.0})
-@kernel
+@routine
 def erfc(x: float) -> float:
     """1 - erf(x), accurate for large x (FreeBSD s_erf.c)."""
     x = np.float64(x)
@@ -137,7 +138,7 @@ def erfc(x: float) -> float:
 # Gamma function
 
 
-@kernel
+@routine
 def _stirling(x: float) -> tuple[Any, Any]:
     """Two factors whose product is gamma x, for x > 33 (Cephes gamma.c)."""
     if x > 200.0:
@@ -152,7 +153,7 @@ def _stirling(x: float) -> tuple[Any, Any]:
     return pow_(x, x - 0.5) / y, 2.506628274631000502417 * w * 1.0
 
 
-@kernel
+@routine
 def _gamma_reflected(x: float) -> float:
     """gamma x for x < -33 that is no integer, by the reflection formula."""
     q = -x
@@ -179,7 +180,7 @@ def _is_even(x: float) -> bool:
 
 
 @builtin("gamma", _FLOAT, Kind.FLOAT, examples={"gamma(5.0)": 24.0, "gamma(-1.0)": math.nan})
-@kernel
+@routine
 def gamma(x: float) -> float:
     """The gamma function, NaN at negative integers (Cephes gamma.c)."""
     x = np.float64(x)
@@ -211,7 +212,7 @@ def gamma(x: float) -> float:
     return _gamma_ratio(x - 2.0, z)
 
 
-@kernel
+@routine
 def _gamma_ratio(x: float, z: float) -> float:
     """z gamma(x + 2) for 0 < x < 1."""
     p = ((1.60119522476751861407e-04 * x + 1.19135147006586384913e-03) * x + 1.04213797561761569935e-02) * x
@@ -324,21 +325,21 @@ def _row(x: float) -> int:
     return 2 if x >= 2.8571 else 3
 
 
-@kernel
+@routine
 def _ratio5(p: np.ndarray, q: np.ndarray, z: float) -> float:
     """p(z) / (1 + z q(z)), p and q with six and five coefficients."""
     r = p[0] + z * (p[1] + z * (p[2] + z * (p[3] + z * (p[4] + z * p[5]))))
     return r / (1.0 + z * (q[0] + z * (q[1] + z * (q[2] + z * (q[3] + z * q[4])))))
 
 
-@kernel
+@routine
 def _ratio6(p: np.ndarray, q: np.ndarray, z: float) -> float:
     """p(z) / (1 + z q(z)), p and q with six coefficients."""
     r = p[0] + z * (p[1] + z * (p[2] + z * (p[3] + z * (p[4] + z * p[5]))))
     return r / (1.0 + z * (q[0] + z * (q[1] + z * (q[2] + z * (q[3] + z * (q[4] + z * q[5]))))))
 
 
-@kernel
+@routine
 def _bessel0_far(x: float) -> tuple[Any, Any]:
     """j0 and y0 for finite x >= 2."""
     s, c = sin(x), cos(x)
@@ -360,7 +361,7 @@ def _bessel0_far(x: float) -> tuple[Any, Any]:
     return INV_SQRT_PI * (u * cc - v * ss) / root, INV_SQRT_PI * (u * ss + v * cc) / root
 
 
-@kernel
+@routine
 def _bessel1_far(x: float) -> tuple[Any, Any]:
     """j1 and y1 for finite x >= 2."""
     s, c = sin(x), cos(x)
@@ -383,7 +384,7 @@ def _bessel1_far(x: float) -> tuple[Any, Any]:
 
 
 @builtin("j0", _FLOAT, Kind.FLOAT, examples={"j0(0.0)": 1.0})
-@kernel
+@routine
 def j0(x: float) -> float:
     """The Bessel function of the first kind of order 0."""
     x = abs(np.float64(x))
@@ -407,7 +408,7 @@ def j0(x: float) -> float:
 
 
 @builtin("y0", _FLOAT, Kind.FLOAT, examples={"y0(0.0)": -math.inf, "y0(-1.0)": math.nan})
-@kernel
+@routine
 def y0(x: float) -> float:
     """The Bessel function of the second kind of order 0."""
     x = np.float64(x)
@@ -431,7 +432,7 @@ def y0(x: float) -> float:
 
 
 @builtin("j1", _FLOAT, Kind.FLOAT, examples={"j1(0.0)": 0.0})
-@kernel
+@routine
 def j1(x: float) -> float:
     """The Bessel function of the first kind of order 1."""
     x = np.float64(x)
@@ -455,7 +456,7 @@ def j1(x: float) -> float:
 
 
 @builtin("y1", _FLOAT, Kind.FLOAT, examples={"y1(0.0)": -math.inf})
-@kernel
+@routine
 def y1(x: float) -> float:
     """The Bessel function of the second kind of order 1."""
     x = np.float64(x)
@@ -477,7 +478,7 @@ def y1(x: float) -> float:
     return x * (u / v) + TWO_OVER_PI * (j1(x) * log(x) - 1.0 / x)
 
 
-@kernel
+@routine
 def _bessel_huge(phase: Any, x: float) -> float:
     """(s + c) / sqrt(pi x) with the signs of `phase`: bit 0 negates sin x, bit 1 negates cos x."""
     s, c = sin(x), cos(x)
@@ -486,7 +487,7 @@ def _bessel_huge(phase: Any, x: float) -> float:
     return INV_SQRT_PI * (s + c) / np.sqrt(x)
 
 
-@kernel
+@routine
 def _jn_series(n: Any, x: float) -> float:
     """jn for x < 2**-29: (x/2)**n / n!."""
     if n > 33:
@@ -500,7 +501,7 @@ def _jn_series(n: Any, x: float) -> float:
     return b / a
 
 
-@kernel
+@routine
 def _jn_fraction(n: Any, x: float) -> float:
     """jn / j(n-1) for n > x, by the continued fraction."""
     w = np.float64(n + n) / x
@@ -521,7 +522,7 @@ def _jn_fraction(n: Any, x: float) -> float:
     return t
 
 
-@kernel
+@routine
 def _jn_backward(n: Any, x: float) -> float:
     """jn for n > x, by recurrence from n down to 0."""
     t = _jn_fraction(n, x)
@@ -540,7 +541,7 @@ def _jn_backward(n: Any, x: float) -> float:
     return t * j0(x) / b
 
 
-@kernel
+@routine
 def _jn_forward(n: Any, x: float) -> float:
     """jn for n <= x < 2**302, by recurrence from 0 up."""
     a = j0(x)
@@ -551,7 +552,7 @@ def _jn_forward(n: Any, x: float) -> float:
 
 
 @builtin("jn", (Kind.INT, Kind.FLOAT), Kind.FLOAT, examples={"jn(0, 0.0)": 1.0, "jn(2, 0.0)": 0.0})
-@kernel
+@routine
 def jn(n: int, x: float) -> float:
     """The Bessel function of the first kind of order n (int64)."""
     order, x = np.int64(n), np.float64(x)
@@ -582,7 +583,7 @@ def jn(n: int, x: float) -> float:
 
 
 @builtin("yn", (Kind.INT, Kind.FLOAT), Kind.FLOAT, examples={"yn(0, -1.0)": math.nan, "yn(-1, 0.0)": math.inf})
-@kernel
+@routine
 def yn(n: int, x: float) -> float:
     """The Bessel function of the second kind of order n (int64)."""
     order, x = np.int64(n), np.float64(x)
@@ -606,7 +607,7 @@ def yn(n: int, x: float) -> float:
     return -y if negate else y
 
 
-@kernel
+@routine
 def _yn_forward(n: Any, x: float) -> float:
     """yn for x < 2**302, by recurrence from 0 up."""
     a = y0(x)
