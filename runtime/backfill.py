@@ -70,7 +70,7 @@ class Summary:
     points_entered: int = 0
     seconds: float = 0.0
     sinks: list[SinkCount] = field(default_factory=list)
-    alerts: Counter[str] = field(default_factory=Counter)
+    alerts: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     first_left_out: list[str] = field(default_factory=list)
@@ -82,8 +82,8 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON document."""
-        rate = round(self.points_per_second, 1)
-        return {**asdict(self), "seconds": round(self.seconds, 6), "points_per_second": rate}
+        numbers = {"seconds": round(self.seconds, 6), "points_per_second": round(self.points_per_second, 1)}
+        return {**asdict(self), **numbers}
 
 
 class Sink(Protocol):
@@ -159,7 +159,9 @@ class Run:
             count.emissions += len(output.payload) if isinstance(output.payload, Segments) else len(rows)
             count.rows += len(rows)
         if output.kind == "alert":
-            self.summary.alerts.update(output.payload.levels)
+            alerts = self.summary.alerts
+            for level, n in Counter(output.payload.levels).items():
+                alerts[level] = alerts.get(level, 0) + n
 
     def _tell_losses(self) -> None:
         summary, problems = self.summary, self.input.problems

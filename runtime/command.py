@@ -60,8 +60,7 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
     )  # fmt: skip
     summary, tables = backfill(build(), reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
     for name, table in (tables or {}).items():
-        for row in table.to_pylist():
-            print(json.dumps({"sink": name, **{k: _plain(v) for k, v in row.items() if v is not None}}))
+        _print(name, table)
     losses = sum(summary.left_out.values())
     _tell(
         f"{summary.points_read:,} points read in {summary.seconds:.2f} s"
@@ -74,11 +73,18 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
     return 0 if summary.points_read or not losses else 1
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold: times as RFC 3339, durations in ns."""
-    if hasattr(value, "isoformat"):
-        return value.isoformat().replace("+00:00", "Z")
-    return value.value if hasattr(value, "value") else value
+def _print(sink: str, table: Any) -> None:
+    """The rows of a table as JSON lines, without what a row lacks."""
+    import numpy as np
+
+    from tickc.runtime.gotext import times_rfc3339nano
+
+    times = times_rfc3339nano(np.asarray(table.column("time").to_numpy()).view(np.int64)).to_pylist()
+    names = [name for name in table.column_names if name != "time"]
+    columns = [table.column(name).to_pylist() for name in names]
+    for time, *values in zip(times, *columns):
+        row = {k: v for k, v in zip(names, values) if v is not None}
+        print(json.dumps({"sink": sink, "time": time, **row}, ensure_ascii=False))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -419,9 +419,8 @@ def _formatted(path: str, old: str, new: str, check: bool, diff: bool) -> None:
 
 
 def _write_stdout(text: str) -> None:
-    data = text.encode("utf-8", "surrogateescape")
-    click.get_binary_stream("stdout").write(data)
-    click.get_binary_stream("stdout").flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 def _write_whole(path: str, text: str) -> None:
@@ -558,16 +557,20 @@ def _visible(text: str) -> str:
 
 
 def _replay(task: Task, rows: Iterable[Any], results: str) -> None:
-    """Run and write the results; where an operator fails, those until then with the reason."""
+    """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
+    from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
 
     collected = Results(task.name)
     try:
         for output in task.process(rows):
             collected.add(output)
+    except TaskFailed as error:
+        collected.failure = str(error)
+        _write_results(results, collected.text())
+        raise Failure(f"the task failed: {error}") from None
     except Exception as error:
-        if task.locate(error):
-            _write_results(results, collected.text(), {"runtime_error": str(error)})
+        task.locate(error)
         raise
     _write_results(results, collected.text())
 
@@ -577,16 +580,11 @@ def _kapacitor_text(error: Any) -> str:
     return "\n".join(d.text(error.source) if error.source else d.message for d in error.diagnostics)
 
 
-def _write_results(path: str, document: str, more: dict[str, str] | None = None) -> None:
-    """Write a JSON object, with some more members behind its own."""
-    import json
-
-    members = "".join(f",{json.dumps(k)}:{json.dumps(v)}" for k, v in (more or {}).items())
-    text = f"{document[:-1]}{members}}}\n"
+def _write_results(path: str, document: str) -> None:
     if path == "-":
-        _write_stdout(text)
+        _write_stdout(document + "\n")
     else:
-        _write_whole(path, text)
+        _write_whole(path, document + "\n")
 
 
 # ------------------------------------------------------------------------------------------------------ backfill
@@ -647,6 +645,7 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
       tickc backfill cpu_alert.py --input data/ --output out --tags host,region --json
     """
     from tickc import progress
+    from tickc.runtime.graph import TaskFailed
 
     compiling = {name: options.pop(name) for name in ("vars_file", "no_pass", "no_passes", "task_name", "dbrp")}
     loaded = _load(task, compiling)
@@ -654,6 +653,8 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
     try:
         with progress.bar(quiet) as step:
             summary = loaded.backfill(list(inputs), output, on_step=done.following(step), **options)
+    except TaskFailed as error:
+        raise Failure(f"the task failed: {error}", "nothing was written") from None
     except KeyboardInterrupt:
         raise Failure(
             f"interrupted after {done.points:,} points; nothing was written to {output}", "", INTERRUPTED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def show_summary(summary: Summary, output: str | None) -> None:
         console.print(Text(f"wrote {_printable(output)}"))
 
 
-def _table(console: Any, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if not rows:
         return
     from rich.table import Table

@@ -82,12 +82,20 @@ class Task:
             error.add_note(text)
         return text
 
+    def warm(self) -> None:
+        """Compile the machine code of the task's kernels ahead of time; see tickc.runtime.warm."""
+        from tickc.runtime.warm import warm
+
+        warm(self.build(), self.module.READS)
+
     def replay(self, recording: Any) -> Results:
         """Replay a recording as Kapacitor does and collect all results.
 
-        recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable).
+        recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable). Where the
+        task fails, the results hold what came before and the failure.
         """
         from tickc.runtime.batch import Rows
+        from tickc.runtime.graph import TaskFailed
         from tickc.runtime.results import Results
 
         if isinstance(recording, Rows):
@@ -100,6 +108,8 @@ class Task:
         try:
             for output in self.process(recording):
                 results.add(output)
+        except TaskFailed as error:
+            results.failure = str(error)
         except Exception as error:
             self.locate(error)
             raise
