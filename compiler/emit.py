@@ -6,6 +6,7 @@ comments, as text in which whatever could end it is escaped.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +27,9 @@ _UNITS = (
     ("MILLISECOND", "ms", 1_000_000),
     ("MICROSECOND", "u", 1_000),
 )
+
+
+_LITERALS = {Kind.DURATION: "duration", Kind.REGEX: "pattern"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class _Writer:
         for part in e.walk():
             match part:
                 case Literal(kind=kind):
-                    self.imports.add({Kind.DURATION: "duration", Kind.REGEX: "regex"}.get(kind, "lit"))
+                    self.imports |= {_LITERALS[kind]} if kind in _LITERALS else set()
                 case Ref():
                     self.imports.add("ref")
                 case Call():
@@ -143,8 +147,8 @@ class _Writer:
                 case Nested():
                     self.imports.add("nested")
         text = repr(e)
-        if "lit(" not in text:
-            self.imports.discard("lit")
+        if any(isinstance(n, ast.Name) and n.id == "lit" for n in ast.walk(ast.parse(text, mode="eval"))):
+            self.imports.add("lit")
         return text
 
 

@@ -50,7 +50,7 @@ def _layout(e: ast.expr, column: int, indent: int, *, wrap: bool = False, tail: 
             items = [("", a) for a in args] + [(f"{k.arg}=", k.value) for k in keywords]
             return f"{_layout(func, column, indent, tail=1)}({_exploded(items, indent)})"
         case ast.Tuple(elts=elts) if elts:
-            return f"({_exploded([('', a) for a in elts], indent)})"
+            return f"({_exploded([('', a) for a in elts], indent, tuple_=True)})"
         case ast.Dict(keys=keys, values=values) if keys:
             return f"{{{_exploded([(f'{_flat(k)}: ', v) for k, v in zip(keys, values) if k is not None], indent)}}}"
         case ast.BinOp():
@@ -61,14 +61,18 @@ def _layout(e: ast.expr, column: int, indent: int, *, wrap: bool = False, tail: 
     return flat
 
 
-def _exploded(items: Sequence[tuple[str, ast.expr]], indent: int) -> str:
+def _exploded(items: Sequence[tuple[str, ast.expr]], indent: int, *, tuple_: bool = False) -> str:
     """Arguments: all on the next line where they fit there, else one a line with a trailing comma."""
     inner = STEP * (indent + 1)
+    single = len(items) == 1
+    together = inner + ", ".join(head + _flat(item) for head, item in items) + ("," if tuple_ and single else "")
+    if len(together) <= WIDTH:
+        return f"\n{together}\n{STEP * indent}"
     lines = [
-        f"{inner}{head}{_layout(item, len(inner) + len(head), indent + 1, wrap=len(items) > 1 or bool(head), tail=1)}"
+        f"{inner}{head}{_layout(item, len(inner) + len(head), indent + 1, wrap=not single or bool(head), tail=1)}"
         for head, item in items
     ]
-    if len(items) == 1 and not items[0][0] and isinstance(items[0][1], ast.BinOp):
+    if single and not items[0][0] and isinstance(items[0][1], ast.BinOp) and not tuple_:
         return f"\n{lines[0]}\n{STEP * indent}"
     return "\n" + ",\n".join(lines) + f",\n{STEP * indent}"
 

@@ -38,12 +38,11 @@ _HOMES = {
     "WindowFold": "nodes.fold",
     "call": "expr",
     "duration": "expr",
-    "kernel": "kernel",
     "lit": "expr",
     "main": "command",
     "nested": "expr",
+    "pattern": "expr",
     "ref": "expr",
-    "regex": "expr",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
+
 from tickc.runtime import builtins
 from tickc.runtime.batch import DTYPES, Array, Column, Text, Vocabulary, select
 from tickc.runtime.builtins import Builtin, EvalError
@@ -127,7 +128,7 @@ class Literal(Expr):
             case Kind.DURATION:
                 return f"duration({self.value!r})"
             case Kind.REGEX:
-                return f"regex({self.value!r})"
+                return f"pattern({self.value!r})"
         return f"lit({_python_text(self.value)})"
 
 
@@ -242,9 +243,9 @@ def duration(ns: int) -> Expr:
     return Literal(DURATION, ns)
 
 
-def regex(pattern: str) -> Expr:
+def pattern(text: str) -> Expr:
     """A constant regular expression (Go's syntax)."""
-    return Literal(Kind.REGEX, pattern)
+    return Literal(Kind.REGEX, text)
 
 
 def ref(name: str) -> Expr:
@@ -321,9 +322,7 @@ def constant_kind(e: Expr) -> Kind | None:
         case Nested(body=body):
             return constant_kind(body)
         case Unary(op=op, operand=operand):
-            inner = constant_kind(operand)
-            allowed = (BOOL,) if op == "!" else (INT, FLOAT, DURATION)
-            return inner if inner in allowed else None
+            return BOOL if op == "!" else constant_kind(operand)
         case Binary(op=op):
             if op not in MATH:
                 return BOOL
@@ -735,10 +734,10 @@ class _Evaluation:
 
     def eval(self, e: Expr, active: Array | None) -> Value:
         match e:
-            case Literal(kind=Kind.REGEX, value=pattern):
+            case Literal(kind=Kind.REGEX, value=text):
                 from tickc.runtime.regex import compile_regex
 
-                return Value(Kind.REGEX, compile_regex(pattern))
+                return Value(Kind.REGEX, compile_regex(text))
             case Literal(kind=kind, value=value):
                 return Value(kind, _scalar(kind, value))
             case Ref(name=name):
@@ -787,11 +786,11 @@ class _Evaluation:
             self.scope = outer
 
     def _unary(self, e: Unary, active: Array | None) -> Value:
-        """Kapacitor goes by the operand's type alone: `-` of a boolean negates it, `!` of a number changes its sign."""
+        """`!` takes a boolean; `-` goes by the operand's type alone, and negates a boolean."""
         value = self.eval(e.operand, active)
         if value.kind is BOOL:
             return Value(BOOL, ~np.asarray(value.data), value.error)
-        if value.kind in (INT, FLOAT, DURATION):
+        if e.op == "-" and value.kind in (INT, FLOAT, DURATION):
             return Value(value.kind, value.data * _scalar(value.kind, -1), value.error)
         if value.kind is Kind.MISSING and isinstance(e.operand, Ref):
             raise EvalError(f'reference "{e.operand.name}" is missing value')
@@ -838,10 +837,9 @@ class _Evaluation:
         return Value(result, data, error)
 
     def _strings(self, op: str, left: Any, right: Any) -> Any:
-        if op == "=~":
-            return map_distinct(lambda s: right.search(s), [left], BOOL, self.frame.n)
-        if op == "!~":
-            return map_distinct(lambda s: not right.search(s), [left], BOOL, self.frame.n)
+        if op in ("=~", "!~"):
+            wanted = op == "=~"
+            return map_distinct(lambda s, p: p.search(s) == wanted, [left, right], BOOL, self.frame.n)
         if isinstance(left, Text) and isinstance(right, str) and op in ("==", "!="):
             equal = left.codes == left.vocabulary.codes.get(right, -2)
             return equal if op == "==" else ~equal
@@ -879,9 +877,7 @@ class _Evaluation:
         if kinds[1] is STRING:
             picked = map_distinct(lambda c, a, b: a if c else b, [condition, yes, no], STRING, self.frame.n)
         elif kinds[1] is Kind.REGEX:
-            if np.ndim(condition):
-                raise EvalError("a regex that differs between points cannot be used")
-            picked = yes if condition else no
+            picked = Patterns.choose(condition, yes, no) if np.ndim(condition) else yes if condition else no
         else:
             picked = np.where(condition, yes, no)
         return Value(kinds[1], picked, error)
@@ -1099,6 +1095,23 @@ def map_numbers(f: Builtin, data: Sequence[Any], n: int) -> Array:
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """Compiled patterns that differ between rows: i8[n] codes into `patterns`."""
+
+    codes: Array
+    patterns: tuple[Any, ...]
+
+    @staticmethod
+    def choose(condition: Array, yes: Any, no: Any) -> Patterns:
+        """`yes` where the condition holds, else `no`; both a pattern or Patterns."""
+        a, b = (p if isinstance(p, Patterns) else Patterns(np.zeros(len(condition), np.int64), (p,)) for p in (yes, no))
+        return Patterns(np.where(condition, a.codes, b.codes + len(a.patterns)), a.patterns + b.patterns)
+
+    def at(self, row: int) -> Any:
+        return self.patterns[self.codes[row]]
+
+
 def map_distinct(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -1109,11 +1122,11 @@ def map_distinct(
 ) -> Any:
     """Apply a Python function once to each distinct combination of arguments.
 
-    args: scalars, arrays of n or Text of n. Returns a scalar where all args are scalars, else an array or a `Text`.
+    args: scalars, arrays of n, Text or Patterns of n. Returns a scalar where all args are scalars, else an array or a `Text`.
     `wrong`, where given, receives message -> bool[n] for EvalErrors (without it they are raised). Rows outside of
     `active` may get any value.
     """
-    varying = [i for i, a in enumerate(args) if isinstance(a, Text) or np.ndim(a)]
+    varying = [i for i, a in enumerate(args) if isinstance(a, (Text, Patterns)) or np.ndim(a)]
     if not varying:
         try:
             return f(*map(_python, args))
@@ -1147,8 +1160,11 @@ def map_distinct(
 
 
 def _outcome(f: Callable[..., Any], args: Sequence[Any], row: int) -> Any:
+    values = [a.at(row) if isinstance(a, (Text, Patterns)) else _python(a[row] if np.ndim(a) else a) for a in args]
+    if any(v is None for v in values):  # a string that could not be had; its rows are in error already
+        return None
     try:
-        return f(*[a.at(row) if isinstance(a, Text) else _python(a[row] if np.ndim(a) else a) for a in args])
+        return f(*values)
     except EvalError as error:
         return error
 
@@ -1163,6 +1179,8 @@ def _distinct(columns: Sequence[Any], n: int) -> tuple[Array, Array]:
     for column in columns:
         if isinstance(column, Text):
             part, size = column.codes.astype(np.int64) + 1, len(column.vocabulary) + 1
+        elif isinstance(column, Patterns):
+            part, size = column.codes, len(column.patterns)
         else:
             bits = column.view(np.int64) if column.dtype == np.float64 else column.astype(np.int64)
             uniques, part = np.unique(bits, return_inverse=True)

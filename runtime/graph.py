@@ -28,6 +28,10 @@ class Output:
     payload: Any
 
 
+class TaskFailed(Exception):
+    """The task ends here, as Kapacitor ends it; the text is `<node name>: <message>`."""
+
+
 class Operator:
     """One node of the graph. Subclasses take configuration in `__init__` and keep state in attributes named in `STATE`.
 

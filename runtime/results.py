@@ -23,6 +23,7 @@ class Results:
         self._sinks: dict[str, list[str]] = defaultdict(list)
         self._alerts: dict[str, list[str]] = defaultdict(list)
         self._writes: dict[str, list[str]] = defaultdict(list)
+        self.failure: str | None = None  # why the task ended before its input did
 
     def add(self, output: Output) -> None:
         """Take one output of the graph; kinds that leave no trace in the results are ignored."""
@@ -45,7 +46,8 @@ class Results:
         """The document as JSON text, numbers written as Go writes them."""
         sinks, alerts = _members(self._sinks), _members(self._alerts)
         writes = ",".join(f"{json_string(k)}:[{','.join(map(json_string, v))}]" for k, v in self._writes.items())
-        return f'{{"sinks":{{{sinks}}},"alerts":{{{alerts}}},"writes":{{{writes}}}}}'
+        failure = "" if self.failure is None else f',"runtime_error":{json_string(self.failure)}'
+        return f'{{"sinks":{{{sinks}}},"alerts":{{{alerts}}},"writes":{{{writes}}}{failure}}}'
 
     def to_json(self) -> dict[str, Any]:
         """The document: sinks, alerts and writes by name, each in the order in which it came."""

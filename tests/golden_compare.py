@@ -49,8 +49,8 @@ def differences(expected: dict[str, Any], got: dict[str, Any], script: str, orde
     if refusal and not (expected.get("sinks") or expected.get("alerts")):
         yield from _refusal(refusal, got)
         return
-    if "error" in got:
-        yield f"refused: {got['error']}"
+    if failure := got.get("error") or got.get("runtime_error"):
+        yield f"failed: {failure}"
         return
     same = equality(*slack(script))
     for kind, clean in (("sinks", _row), ("alerts", _event(script)), ("writes", _line)):
@@ -62,7 +62,7 @@ def differences(expected: dict[str, Any], got: dict[str, Any], script: str, orde
 
 
 def _refusal(refusal: str, got: dict[str, Any]) -> Iterable[str]:
-    text = got.get("error")
+    text = got.get("error") or got.get("runtime_error")
     if not text:
         yield f"accepted, should be refused: {refusal}"
     elif (at := re.search(r"line (\d+) char (\d+)", refusal)) and at[0] not in text:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from golden_compare import differences
 from tickc.compiler.diagnostics import TickError
 from tickc.compiler.passes import PASSES
 from tickc.runtime.batch import Rows
+from tickc.runtime.graph import TaskFailed
 from tickc.runtime.results import Results
 from tickc.runtime.snapshot import decode, encode
-from tickc.runtime.sources.recording import open_recording
+from tickc.runtime.sources.recording import read_recording
 from tickc.task import Task
 
 CASES = Path(__file__).parent / "golden"
@@ -51,7 +52,7 @@ class Case:
         compare = folder / "compare.json"
         self.order = json.loads(compare.read_text())["order"] if compare.exists() else "total"
         recording = folder / "data.srpl"
-        self.rows = Rows.concat(list(open_recording(recording))) if recording.exists() else None
+        self.rows = Rows.concat(list(read_recording(recording))) if recording.exists() else None
 
     def compile(self, without: Any = ()) -> Task:
         return tickc.compile(
@@ -62,28 +63,27 @@ class Case:
         assert not list(differences(self.expected, results, self.script, self.order))
 
 
-def collect(task: Task, batches: Iterator[Rows] | list[Rows]) -> dict[str, Any]:
-    results = Results(task.name)
-    for output in task.process(batches):
-        results.add(output)
-    return results.to_json()
+def collect(task: Task, batches: list[Rows]) -> dict[str, Any]:
+    return task.replay(batches).to_json()
 
 
 def pieces(rows: Rows, cuts: list[int]) -> list[Rows]:
     edges = sorted({0, len(rows), *cuts})
-    return [rows.take(slice(a, b)) for a, b in zip(edges, edges[1:])]
+    return [rows.take(slice(a, b)) for a, b in itertools.pairwise(edges)]
 
 
 def restored(task: Task, rows: Rows, cut: int) -> dict[str, Any]:
     """Run to `cut`, keep a snapshot as bytes, and go on in a fresh graph."""
     results = Results(task.name)
     first, second = task.build(), task.build()
-    before, after = rows.take(slice(0, cut)), rows.take(slice(cut, None))
-    for output in first.run([before], last=False):
-        results.add(output)
-    second.restore(decode(encode(first.snapshot())))
-    for output in second.run([after]):
-        results.add(output)
+    try:
+        for output in first.run([rows.take(slice(0, cut))], last=False):
+            results.add(output)
+        second.restore(decode(encode(first.snapshot())))
+        for output in second.run([rows.take(slice(cut, None))]):
+            results.add(output)
+    except TaskFailed as error:
+        results.failure = str(error)
     return results.to_json()
 
 

@@ -53,9 +53,9 @@ def check_dimensions(owner: Node, dimensions: Sequence[Any], excluded: Sequence[
         yield owner.refuse(T303, "exclude requires '*'", "group by * to leave tags out")
 
 
-def lower_dimensions(dimensions: Sequence[Any]) -> tuple[str, ...]:
-    """Names of tags, sorted; ("*",) for all."""
-    return ("*",) if STAR in dimensions else tuple(sorted(dimensions, key=lambda d: d.encode()))
+def lower_dimensions(dimensions: Sequence[Any]) -> tuple[str, ...] | str:
+    """Names of tags, sorted; "*" for all."""
+    return "*" if STAR in dimensions else tuple(sorted(dimensions, key=lambda d: d.encode()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class GroupByOp(ir.Op):
 
     operator: ClassVar[str] = "GroupBy"
 
-    dims: tuple[str, ...] = ir.setting(())
+    dims: tuple[str, ...] | str = ir.setting(())
     exclude: tuple[str, ...] = ir.setting(())
     by_measurement: bool = ir.setting(False)
 
@@ -84,4 +84,4 @@ class GroupByOp(ir.Op):
         return batch_edge(self)
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
-        return wanted | ir.Wanted(None if "*" in self.dims else frozenset(self.dims))
+        return wanted | ir.Wanted(None if self.dims == "*" else frozenset(self.dims))

@@ -10,7 +10,7 @@ from tickc.compiler import ir
 from tickc.compiler.diagnostics import Diagnostic
 from tickc.compiler.nodes.group import check_dimensions, lower_dimensions
 from tickc.compiler.pipeline import STREAM, Duration, LambdaValue, Node, flag, node, prop, setter, state
-from tickc.runtime.expr import Binary, Expr
+from tickc.runtime.expr import Expr
 
 
 @node("stream", wants=STREAM, gives=STREAM, parents=(), chains=False)
@@ -43,7 +43,7 @@ class From(Node):
         if self.predicate is None:
             self.predicate = condition
         else:
-            self.predicate.expr = Binary("AND", self.predicate.expr, condition.expr)
+            self.predicate.extend(condition)
 
     @setter
     def group_by(self, *tags: Any) -> None:
@@ -83,7 +83,7 @@ class FromOp(ir.Op):
     where: Expr | None = None
     truncate: int = ir.setting(0)
     round: int = ir.setting(0)
-    group_by: tuple[str, ...] = ir.setting(())
+    group_by: tuple[str, ...] | str = ir.setting(())
     by_measurement: bool = ir.setting(False)
 
     @property
@@ -97,6 +97,6 @@ class FromOp(ir.Op):
         return wanted | ir.Wanted.of(self.where) | tags_of(self.group_by)
 
 
-def tags_of(dims: tuple[str, ...]) -> ir.Wanted:
+def tags_of(dims: tuple[str, ...] | str) -> ir.Wanted:
     """What grouping by `dims` reads."""
-    return ir.Wanted(None if "*" in dims else frozenset(dims))
+    return ir.Wanted(None if dims == "*" else frozenset(dims))

@@ -18,7 +18,7 @@ from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segm
 from tickc.runtime.events import DEFAULT_ID, DEFAULT_MESSAGE, LEVELS, Events, Ids, Texts
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.gotemplate import TemplateError
-from tickc.runtime.graph import Operator, Output
+from tickc.runtime.graph import Operator, Output, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
@@ -650,7 +650,7 @@ class Alert(Operator):
         try:
             codes = self.ids.encode(work.name.take(units), work.batch.group[units], work.batch.groups, tags)
         except TemplateError as error:
-            raise TemplateError(f"{self.name}: {error}") from error
+            raise TaskFailed(f"{self.name}: {error}") from error
         self.memory = grown(self.memory, len(self.ids.vocabulary))
         return codes
 
@@ -685,7 +685,7 @@ class Alert(Operator):
             if self.texts.can_fail:
                 _ = events.messages, events.details
         except TemplateError as error:
-            raise TemplateError(f"{self.name}: {error}") from error
+            raise TaskFailed(f"{self.name}: {error}") from error
         if self._guarded:
             self.topics.defer(self, events, codes, batch.seq[units])
         else:

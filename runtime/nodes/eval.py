@@ -114,6 +114,8 @@ class Eval(Operator):
             outcome = expression(frame)
             if self.keep:
                 referenced.update({n: frame.column(n) for n in expression.names if n != "time"})
+            for reread in computed.keys() & {*expression.names}:  # the point's own value comes back into scope
+                computed[reread] = frame.column(reread)
             computed[name] = outcome.column
             if outcome.error is not None:
                 rows, group, alive = self._drop(outcome.error, rows, group, alive, (computed, referenced))

@@ -12,7 +12,7 @@ from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.regroup import Regroup
 
-ALL = ("*",)
+ALL = "*"  # in place of dimensions: all tags of the point
 
 
 class Codes:
@@ -102,8 +102,8 @@ def first_rows(codes: Array, wanted: Array) -> list[tuple[int, int]]:
 class Grouping:
     """Group codes of points by tags: `dims` (sorted names, or ALL), `exclude` (for ALL), and the measurement."""
 
-    def __init__(self, dims: Sequence[str], exclude: Sequence[str] = (), by_name: bool = False) -> None:
-        self.dims = tuple(dims)
+    def __init__(self, dims: Sequence[str] | str, exclude: Sequence[str] = (), by_name: bool = False) -> None:
+        self.dims = ALL if dims == ALL else tuple(dims)
         self.exclude = frozenset(exclude)
         self.by_name = by_name
         self.groups = Groups()
@@ -218,7 +218,7 @@ class GroupBy(Operator):
     STATE = ("grouping", "regroup")
 
     def __init__(
-        self, *, name: str, dims: Sequence[str] = (), exclude: Sequence[str] = (), by_measurement: bool = False
+        self, *, name: str, dims: Sequence[str] | str = (), exclude: Sequence[str] = (), by_measurement: bool = False
     ) -> None:
         super().__init__(name=name)
         self.grouping = Grouping(dims, exclude, by_measurement)

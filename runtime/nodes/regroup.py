@@ -23,7 +23,7 @@ class Regroup:
     """The collected batches (flat, of one time), and the groups that they are split into."""
 
     def __init__(self, dims: Sequence[str], exclude: Sequence[str] = (), by_name: bool = False) -> None:
-        """dims: sorted tag names, or ("*",) for all tags but `exclude`; by_name: group by measurement too."""
+        """dims: sorted tag names, or "*" for all tags but `exclude`; by_name: group by measurement too."""
         from tickc.runtime.nodes.group import Grouping
 
         self.grouping: Grouping = Grouping(dims, exclude, by_name)

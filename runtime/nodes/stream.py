@@ -48,7 +48,7 @@ class From(Operator):
         where: Expr | None = None,
         truncate: int = 0,
         round: int = 0,
-        group_by: Sequence[str] = (),
+        group_by: Sequence[str] | str = (),
         by_measurement: bool = False,
     ) -> None:
         super().__init__(name=name)
