@@ -16,8 +16,10 @@ from tickc.compiler.diagnostics import CODES, Diagnostic, Source, Span, TickErro
 from tickc.compiler.nodes.query import BatchSource
 from tickc.compiler.nodes.stream import Stream
 from tickc.compiler.pipeline import (
+    MAX_OPERANDS,
     NODES,
     STAR,
+    TOO_LARGE,
     Duration,
     GlobalCall,
     GlobalFunction,
@@ -45,14 +47,12 @@ from tickc.runtime.builtins import EvalError
 from tickc.runtime.expr import Binary, Call, Expr, Literal, Nested, Ref, Unary, check
 from tickc.runtime.kinds import Kind
 
-T106, T201, T202, T203, T204, T205, T206, T207, T305, T402 = (
-    CODES[c] for c in ("T106", "T201", "T202", "T203", "T204", "T205", "T206", "T207", "T305", "T402")
+T106, T107, T201, T202, T203, T204, T205, T206, T207, T305, T402 = (
+    CODES[c] for c in ("T106", "T107", "T201", "T202", "T203", "T204", "T205", "T206", "T207", "T305", "T402")
 )
 
 MAX_MISTAKES = 20
 MAX_TEXT = 1 << 20  # bytes of a string that a script puts together
-MAX_OPERANDS = 50_000  # of a lambda, with the lambdas of variables in it
-MAX_DEPTH = 2_000  # of the same
 
 # What Go's reflection takes for chain methods of any node though they are none.
 _GO_METHODS = ("Desc", "ID", "Name", "SetName", "Parents", "Children", "Wants", "Provides", "IsQuiet")
@@ -84,6 +84,8 @@ def evaluate(program: syntax.Program, source: Source, vars: Mapping[str, Any] | 
 
 def _source_node(program: syntax.Program, source: Source) -> Node:
     """The source that the script's chains begin at."""
+    if not source.data:
+        raise TickError([T305.at(None, "must provide TICKscript", positioned=False)], source)
     found = [(name, tree) for statement in program.statements if (tree := _root(statement)) for name in (tree.name,)]
     kinds = {name for name, _ in found if name in ("stream", "batch")}
     if len(kinds) != 1:
@@ -190,7 +192,7 @@ def _read_lambda(name: str, value: Any) -> LambdaValue:
         raise _BadVar(f"invalid var {name}: invalid lambda expression: {error.diagnostics[0].message}") from None
     match program.statements:
         case (syntax.Declaration(value=syntax.Lambda(body=body)),):
-            return LambdaValue(_Expressions(lambda tree: Unusable("*ast.IdentifierNode")).convert(body))
+            return LambdaValue.of(_Expressions(lambda tree: Unusable("*ast.IdentifierNode")).convert(body))
     raise _BadVar(f"invalid var {name}: invalid lambda expression")
 
 
@@ -214,10 +216,6 @@ _VALUES: dict[str, Any] = {
 
 
 # -------------------------------------------------------------------------------------------------------- expressions
-
-
-class _Unresolved(Exception):
-    """An identifier in an expression has no value; the mistake has been reported."""
 
 
 class _Expressions:
@@ -312,9 +310,10 @@ class _Evaluation:
         self.pipeline.add_source(root)
         self.scope: dict[str, Any] = {"time": _TIME, root.tick: root}
         self.mistakes: list[Diagnostic] = []
+        self.unknown_operands = 0
         self.vars: dict[str, tuple[str, Any]] = {}
-        self.sizes: dict[int, tuple[int, int]] = {}  # operands and depth of lambdas, by identity
-        self.kept: list[Expr] = []  # keeps those identities from being used again
+        self.lists: dict[int, tuple[int, Any]] = {}  # how many items lists have in all, by identity; and the lists
+        self.spliced: dict[int, LambdaValue] = {}  # lambdas of variables in the expression at hand, by their trees
         for name, given in vars.items():
             try:
                 self.vars[name] = _supplied(name, given)
@@ -335,7 +334,7 @@ class _Evaluation:
 
     def fail(self, diagnostic: Diagnostic) -> _Unknown:
         self.mistakes.append(diagnostic)
-        if len(self.mistakes) >= MAX_MISTAKES:
+        if len(self.mistakes) >= MAX_MISTAKES or diagnostic.code in (T106, T107):
             raise _Enough
         return UNKNOWN
 
@@ -419,11 +418,9 @@ class _Evaluation:
             case syntax.Identifier():
                 return tree
             case syntax.ListLiteral(items=items):
-                found = [self.value(item) for item in items]
-                return UNKNOWN if UNKNOWN in found else tuple(found)
+                return self.list_value(tree, tuple(self.value(item) for item in items))
             case syntax.Lambda(body=body):
-                expr = self.expression(body)
-                return UNKNOWN if expr is None else LambdaValue(expr)
+                return self.expression(body) or UNKNOWN
             case syntax.Unary():
                 return self.unary(tree)
             case syntax.Binary():
@@ -433,6 +430,16 @@ class _Evaluation:
             case syntax.Chain():
                 return self.chain(tree)
         raise AssertionError(tree)
+
+    def list_value(self, tree: syntax.Tree, items: tuple[Any, ...]) -> Any:
+        """A list; lists of variables in it count as often as they stand there."""
+        if any(item is UNKNOWN for item in items):
+            return UNKNOWN
+        size = 1 + sum(self.lists.get(id(item), (1, ()))[0] for item in items)
+        if size > MAX_OPERANDS:
+            return self.fail(T106.at(tree.span, f"a list may have {MAX_OPERANDS:,} items", positioned=False))
+        self.lists[id(items)] = size, items
+        return items
 
     def lookup(self, tree: syntax.Identifier) -> Any:
         if tree.name in self.scope:
@@ -456,9 +463,10 @@ class _Evaluation:
         return self.fail(T204.at(tree.span, message, note=f"takes {wanted}, and this is {label(value)}"))
 
     def binary(self, tree: syntax.Binary) -> Any:
-        expr = self.expression(tree)
-        if expr is None:
+        found = self.expression(tree)
+        if found is None:
             return UNKNOWN
+        expr = found.expr
         try:
             if text := unusable(expr):
                 raise EvalError(text)
@@ -475,47 +483,33 @@ class _Evaluation:
             return self.fail(T207.at(syntax.extent(tree), f"a string may have {MAX_TEXT:,} bytes", positioned=False))
         return value
 
-    def expression(self, tree: syntax.Tree) -> Expr | None:
-        """The tree of a lambda or of an expression over variables, or None where a name is not defined."""
-        try:
-            expr = _Expressions(self.operand).convert(tree)
-        except _Unresolved:
+    def expression(self, tree: syntax.Tree) -> LambdaValue | None:
+        """A lambda's body, or an expression over variables, as a lambda; None where it has a mistake."""
+        unresolved = len(self.mistakes), self.unknown_operands
+        self.spliced = {}
+        expr = _Expressions(self.operand).convert(tree)
+        if (len(self.mistakes), self.unknown_operands) != unresolved:
             return None
-        operands, depth = self.measure(expr)
-        if operands > MAX_OPERANDS or depth > MAX_DEPTH:
-            message = f"with its variables filled in, a lambda may have {MAX_OPERANDS:,} operands, {MAX_DEPTH:,} deep"
-            self.fail(T106.at(syntax.extent(tree), message, positioned=False))
+        value = LambdaValue.of(expr, self.spliced)
+        if value.too_large:
+            self.fail(T106.at(syntax.extent(tree), TOO_LARGE, positioned=False))
             return None
-        return expr
+        return value
 
     def operand(self, tree: syntax.Identifier) -> Expr:
+        """What stands for an identifier in an expression."""
         value = self.lookup(tree)
         if value is UNKNOWN:
-            raise _Unresolved
+            self.unknown_operands += 1
+            return Unusable("")
+        if isinstance(value, LambdaValue):
+            self.spliced[id(value.expr)] = value
         try:
             return _literal(value)
         except ValueError as error:
             note = f"this is {label(value)}"
             self.fail(T204.at(tree.span, f"unsupported literal type {error}", note=note, positioned=False))
-            raise _Unresolved from None
-
-    def measure(self, expr: Expr) -> tuple[int, int]:
-        """How many operands and operators an expression has, and how deep it is."""
-        pending: list[tuple[Expr, bool]] = [(expr, False)]
-        done: dict[int, tuple[int, int]] = {}
-        while pending:
-            e, ready = pending.pop()
-            if id(e) in done or id(e) in self.sizes:
-                continue
-            if not ready:
-                pending.append((e, True))
-                pending.extend((c, False) for c in e.children)
-                continue
-            parts = [self.sizes.get(id(c)) or done[id(c)] for c in e.children]
-            done[id(e)] = 1 + sum(n for n, _ in parts), 1 + max((d for _, d in parts), default=0)
-        self.sizes[id(expr)] = size = self.sizes.get(id(expr)) or done[id(expr)]
-        self.kept.append(expr)
-        return size
+            return Unusable("")
 
     # -- functions of the global scope
 
@@ -526,7 +520,7 @@ class _Evaluation:
 
     def global_call(self, tree: syntax.Call, args: tuple[syntax.Tree, ...]) -> Any:
         found = self.arguments(args)
-        return UNKNOWN if UNKNOWN in found else GlobalCall(tree.name, found, tree.name_span)
+        return UNKNOWN if any(v is UNKNOWN for v in found) else GlobalCall(tree.name, found, tree.name_span)
 
     def called(self, value: Any) -> Any:
         """The value, or what the call gives where it is one of a global function."""
@@ -578,7 +572,7 @@ class _Evaluation:
         name, span = right.name, right.name_span
         found = obj.find(name)
         child = chain_methods(obj.node).get(capitalised(name))
-        lacking = UNKNOWN in args
+        lacking = any(a is UNKNOWN for a in args)
         try:
             if link.link == "|" and child is not None:
                 return UNKNOWN if lacking else self.extended(child.chained(obj.node, args, span), link)
@@ -588,7 +582,13 @@ class _Evaluation:
         except Refused as refused:
             self.refused(refused, name, span, obj.go)
             return obj if link.link == "." else UNKNOWN
-        return self.fail(self.misnamed(obj, link, right, found is not None, child))
+        self.fail(self.misnamed(obj, link, right, found is not None, child))
+        if child is None:
+            return obj if found or link.link == "." else UNKNOWN
+        try:  # go on with the node that was probably meant
+            return UNKNOWN if lacking else child.chained(obj.node, args, span)
+        except Refused:
+            return UNKNOWN
 
     def extended(self, made: Subject, link: syntax.Chain) -> Subject:
         """The object that a link gives back, whose node now covers the link as well."""

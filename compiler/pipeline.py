@@ -16,7 +16,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,6 +28,9 @@ from tickc.runtime.builtins import EvalError
 from tickc.runtime.expr import Binary, Call, Expr, check
 
 MAX_NODES = 10_000
+MAX_OPERANDS = 50_000  # of a lambda, with the lambdas of variables in it
+MAX_DEPTH = 2_000  # of the same
+TOO_LARGE = f"with its variables filled in, a lambda may have {MAX_OPERANDS:,} operands, {MAX_DEPTH:,} deep"
 
 T203, T204, T205, T301, T304, T401 = (CODES[c] for c in ("T203", "T204", "T205", "T301", "T304", "T401"))
 
@@ -64,10 +67,39 @@ class LambdaValue:
     """`lambda: …` with its variables filled in.
 
     Mutable, and shared by all that got it from one variable: a second `.where()` of a `from` node extends the lambda of
-    the first in place, wherever else it is used (Kapacitor pipeline/stream.go).
+    the first in place, wherever else it is used (Kapacitor pipeline/stream.go). operands and depth count the lambdas of
+    variables in it each time they stand there, as all that reads the tree does.
     """
 
     expr: Expr
+    operands: int = 1
+    depth: int = 1
+
+    @staticmethod
+    def of(expr: Expr, known: Mapping[int, LambdaValue] = types.MappingProxyType({})) -> LambdaValue:
+        """A lambda with its size; `known` has the lambdas of variables in it, by identity of their trees."""
+        done: dict[int, tuple[int, int]] = {at: (value.operands, value.depth) for at, value in known.items()}
+        pending: list[tuple[Expr, bool]] = [(expr, False)]
+        while pending:
+            e, ready = pending.pop()
+            if ready:
+                parts = [done[id(c)] for c in e.children]
+                done[id(e)] = 1 + sum(n for n, _ in parts), 1 + max((d for _, d in parts), default=0)
+            elif id(e) not in done:
+                pending.append((e, True))
+                pending.extend((c, False) for c in e.children)
+        return LambdaValue(expr, *done[id(expr)])
+
+    def extend(self, other: LambdaValue) -> None:
+        """Join another condition by AND."""
+        operands, depth = self.operands + other.operands + 1, max(self.depth, other.depth) + 1
+        if operands > MAX_OPERANDS or depth > MAX_DEPTH:
+            raise Refused(TOO_LARGE, CODES["T106"], panics=False)
+        self.expr, self.operands, self.depth = Binary("AND", self.expr, other.expr), operands, depth
+
+    @property
+    def too_large(self) -> bool:
+        return self.operands > MAX_OPERANDS or self.depth > MAX_DEPTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -709,7 +741,8 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
 def _not_supported(pipeline: Pipeline) -> Iterator[Diagnostic]:
     for n in sorted(pipeline.nodes, key=lambda n: n.id):
         if n.later:
-            yield T401.at(n.span, f"`{n.tick}` is not supported yet", note=n.later, positioned=True)
+            written = pipeline.source.snippet(n.span) or n.tick  # deadman stands for stats and others
+            yield T401.at(n.span, f"`{written}` is not supported yet", note=n.later)
 
 
 @contextmanager
