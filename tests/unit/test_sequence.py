@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import SECOND, cut, fed, moved, points, segments, shared
 
@@ -139,6 +139,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 30)), st.booleans())
 def test_derivative_twin(given_rows: list[Any], edges: list[int], non_negative: bool) -> None:
     node = Derivative(name="d", field="v", as_name="dv", unit=7 * SECOND, non_negative=non_negative)
@@ -146,12 +147,14 @@ def test_derivative_twin(given_rows: list[Any], edges: list[int], non_negative: 
     assert column(out, "dv") == twin_derivative(given_rows, 7 * SECOND, non_negative)
 
 
+@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 30)))
 def test_change_detect_twin(given_rows: list[Any], edges: list[int]) -> None:
     out = fed(ChangeDetect(name="c", fields=("v", "w")), cut(points(given_rows), edges))
     assert [t for t, *_ in out] == twin_changes(given_rows, ("v", "w"))
 
 
+@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 30)))
 def test_state_twins(given_rows: list[Any], edges: list[int]) -> None:
     parts = cut(points(given_rows), edges)
@@ -170,6 +173,7 @@ MAKERS = [
 
 
 @pytest.mark.parametrize("make", MAKERS)
+@settings(deadline=None)
 @given(given_rows=ROWS, edge=st.integers(0, 30))
 def test_snapshot(make: Any, given_rows: list[Any], edge: int) -> None:
     whole = points(given_rows)
@@ -180,6 +184,7 @@ def test_snapshot(make: Any, given_rows: list[Any], edge: int) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
+@settings(deadline=None)
 @given(given_rows=ROWS, edges=st.lists(st.integers(0, 30)))
 def test_batches_start_anew(make: Any, given_rows: list[Any], edges: list[int]) -> None:
     """A batch gives what a fresh group gives (the predicates' function state apart), however batches come."""
