@@ -67,7 +67,7 @@ def emit(plan: Plan, source: Source, task: str) -> Module:
         script=_docstring(_numbered(source.text)),
         imports=_imports(writer.imports | {"Graph", "main"} | ({"kernel"} if kernels else set())),
         reads=_reads(plan),
-        lines=pytext.statement("", repr(lines)),
+        lines=pytext.statement("LINES", repr(lines)),
         constants=[
             {"name": name, "value": f"{ns:_}", "text": note}
             for name, (ns, note) in sorted(writer.constants.used.items(), key=lambda c: c[1][0])
@@ -170,7 +170,8 @@ def _lines(source: Source, span: Span) -> tuple[int, int]:
 
 def _numbered(text: str) -> str:
     lines = text.rstrip("\n").split("\n")
-    return "\n".join(f"{i:>6}  {line}".rstrip() for i, line in enumerate(lines, 1))
+    width = len(str(len(lines)))
+    return "\n".join(f"{i:>{width}}  {line}".rstrip() for i, line in enumerate(lines, 1))
 
 
 def _docstring(text: str) -> str:
@@ -200,7 +201,7 @@ def _imports(names: set[str]) -> str:
 def _reads(plan: Plan) -> str:
     """What the sources of the plan have to deliver; None for all columns."""
     value = next((op.reads() for op in plan if isinstance(op, SourceOp)), {})
-    return pytext.statement("", repr(value))
+    return pytext.statement("READS", repr(value))
 
 
 def _template() -> Any:

@@ -48,9 +48,9 @@ def _layout(e: ast.expr, column: int, indent: int, *, wrap: bool = False, tail: 
     match e:
         case ast.Call(func=func, args=args, keywords=keywords) if args or keywords:
             items = [("", a) for a in args] + [(f"{k.arg}=", k.value) for k in keywords]
-            return f"{_layout(func, column, indent, tail=1)}({_exploded(items, indent)})"
+            return f"{_layout(func, column, indent, tail=1)}({_exploded(items, indent, call=True)})"
         case ast.Tuple(elts=elts) if elts:
-            return f"({_exploded([('', a) for a in elts], indent, tuple_=True)})"
+            return f"({_exploded([('', a) for a in elts], indent)})"
         case ast.Dict(keys=keys, values=values) if keys:
             return f"{{{_exploded([(f'{_flat(k)}: ', v) for k, v in zip(keys, values) if k is not None], indent)}}}"
         case ast.BinOp():
@@ -61,18 +61,18 @@ def _layout(e: ast.expr, column: int, indent: int, *, wrap: bool = False, tail: 
     return flat
 
 
-def _exploded(items: Sequence[tuple[str, ast.expr]], indent: int, *, tuple_: bool = False) -> str:
-    """Arguments: all on the next line where they fit there, else one a line with a trailing comma."""
+def _exploded(items: Sequence[tuple[str, ast.expr]], indent: int, *, call: bool = False) -> str:
+    """One item a line with a trailing comma; the arguments of a call all on the next line where they fit there."""
     inner = STEP * (indent + 1)
     single = len(items) == 1
-    together = inner + ", ".join(head + _flat(item) for head, item in items) + ("," if tuple_ and single else "")
-    if len(together) <= WIDTH:
+    together = inner + ", ".join(head + _flat(item) for head, item in items)
+    if call and len(together) <= WIDTH:
         return f"\n{together}\n{STEP * indent}"
     lines = [
         f"{inner}{head}{_layout(item, len(inner) + len(head), indent + 1, wrap=not single or bool(head), tail=1)}"
         for head, item in items
     ]
-    if single and not items[0][0] and isinstance(items[0][1], ast.BinOp) and not tuple_:
+    if single and not items[0][0] and isinstance(items[0][1], ast.BinOp) and call:
         return f"\n{lines[0]}\n{STEP * indent}"
     return "\n" + ",\n".join(lines) + f",\n{STEP * indent}"
 
@@ -120,6 +120,8 @@ def _flat(e: ast.expr) -> str:
             return string(text)
         case ast.Constant(value=int() as value) if not isinstance(value, bool) and abs(value) >= 1_000_000:
             return f"{value:_}"
+        case ast.Constant(value=float() as value):
+            return repr(value).replace("e+", "e")
         case ast.Constant(value=value):
             return repr(value)
         case ast.Name(id=name):
