@@ -55,7 +55,7 @@ def check_dimensions(owner: Node, dimensions: Sequence[Any], excluded: Sequence[
 
 def lower_dimensions(dimensions: Sequence[Any]) -> tuple[str, ...] | str:
     """Names of tags, sorted; "*" for all."""
-    return "*" if STAR in dimensions else tuple(sorted(dimensions, key=lambda d: d.encode()))
+    return "*" if STAR in dimensions else tuple(sorted(dimensions, key=lambda d: d.encode("utf-8", "surrogateescape")))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
