@@ -16,6 +16,7 @@ from tickc.runtime.batch import Array
 from tickc.runtime.builtins.gomath import frexp, ldexp
 from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.reducers import square
+from tickc.runtime.routine import routine
 
 MAX_ITERATIONS = 1000
 REFLECTION, CONTRACTION, EXPANSION = 1.0, 0.5, 2.0
@@ -24,7 +25,7 @@ WEIGHT = 0.5  # of the first values in the initial level and trend, without seas
 GUESS_LOW, GUESS_HIGH, GUESS_STEP = 0.3, 1.0, 0.4  # grid of start values for alpha, beta, gamma, phi
 
 
-@kernel
+@routine
 def power(x, n):  # type: ignore[no-untyped-def]
     """Go's math.Pow(x, n) for x in [0, 1] or NaN and an int n > 0: repeated squaring of the fraction."""
     if n == 1 or x == 0.0 or x == 1.0 or x != x:
@@ -48,7 +49,7 @@ def power(x, n):  # type: ignore[no-untyped-def]
     return ldexp(product, exponent)
 
 
-@kernel
+@routine
 def forecast(y, params, seasons, out):  # type: ignore[no-untyped-def]
     """Fitted values of y (f8[l]) and forecasts after them; out: f8[l + h]. seasons: how many seasonals, 0 for none."""
     for i in range(4):
@@ -86,7 +87,7 @@ def forecast(y, params, seasons, out):  # type: ignore[no-untyped-def]
         out[t] = value
 
 
-@kernel
+@routine
 def squared_error(y, params, seasons, fitted):  # type: ignore[no-untyped-def]
     """Sum of the squared errors of the fit to the known y; +Inf where a fitted value is NaN. fitted: f8[l] scratch."""
     forecast(y, params, seasons, fitted)
@@ -100,7 +101,7 @@ def squared_error(y, params, seasons, fitted):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel
+@routine
 def optimize(y, start, seasons, best):  # type: ignore[no-untyped-def]
     """Nelder-Mead from `start` (f8[n]); best: f8[n] gets the parameters. Returns their squared error."""
     n = start.size

@@ -62,9 +62,9 @@ def realize(kind, supported, node):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def resolve_segments(
+def resolve_segments(  # type: ignore[no-untyped-def]
     kinds, index, start, stop, supported, empty_ok, node, out_index, out_start, out_stop, out_kind, bad
-):  # type: ignore[no-untyped-def]
+):
     """Which rows of each segment reach a reducer, and of which kind it is, for a column of several kinds.
 
     kinds: u1[rows]; supported: bool[16]. out_index: i8[total] lists the rows; out_kind: i8[m], NONE where the segment
@@ -97,10 +97,10 @@ def resolve_segments(
 
 
 @kernel
-def scan_runs(
+def scan_runs(  # type: ignore[no-untyped-def]
     kinds, time, name, group, kept_group, supported, node, runs, run_of_group, row_run,
     out_run, out_row, out_time, out_kind, out_name, bad,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Cut the points of each group into runs of equal time, and choose each run's reducer.
 
     kinds: u1[n], time: i8[n], name, group: i4[n]; kept_group: i4[c], the groups of the rows carried from earlier
@@ -215,6 +215,46 @@ class Slices:
             name=self.name.take(chosen),
             seq=self.seq[chosen],
         )
+
+
+class Ranks:
+    """The values of given ranks (i8[m], -1 for none) in slices, found without sorting; `rows` tells where they stand.
+
+    key, lower, below, equal: i8[m] as `reducers.ranked` has them, of no meaning where there is a NaN in the column.
+    """
+
+    def __init__(self, values: Array, slices: Slices, rank: Array) -> None:
+        self.values, self.index, self.rank = values, slices.index, rank
+        self.start, self.stop = slices.start, slices.stop
+        self.nan = self.negative_zero = False
+        if values.dtype == np.float64:
+            self.keys = np.empty(len(values) if self.index is None else len(self.index), np.int64)
+            self.nan, self.negative_zero = r.float_keys(values, values.view(np.int64), self.index, self.keys)
+        else:
+            self.keys = values if self.index is None else values[self.index]
+        m = len(slices)
+        self.longest = int((self.stop - self.start).max(initial=0))
+        self.key, self.lower, self.below, self.equal = (np.zeros(m, np.int64) for _ in range(4))
+        if not self.nan:
+            owners = int(slices.group.max(initial=0)) + 1
+            guess, reach, scratch = (
+                np.zeros(owners, np.int64),
+                np.zeros(owners, np.int64),
+                np.empty(self.longest, np.int64),
+            )
+            r.ranked(
+                self.keys, self.start, self.stop, slices.group, rank, guess, reach, scratch,
+                self.key, self.lower, self.below, self.equal,
+            )  # fmt: skip
+
+    def rows(self, *, exact: bool) -> Array:
+        """i8[m]: a row that holds each value, -1 for none; `exact`: the one that Go's sort puts at the rank."""
+        order, out = np.empty(self.longest, np.int64), np.empty(len(self.rank), np.int64)
+        if self.nan:
+            r.sorted_rows(self.values, self.index, self.start, self.stop, self.rank, order, out)
+            return out
+        r.ranked_places(self.keys, self.start, self.stop, self.rank, self.key, self.equal, exact, order, out)
+        return out if self.index is None else np.where(out >= 0, self.index[out], -1)
 
 
 class InfluxQL(Operator):
@@ -455,22 +495,19 @@ class InfluxQL(Operator):
         if self.function == "mean":
             (r.mean_f if kind is Kind.FLOAT else r.mean_i)(values, index, start, stop, out)
             return Column.of(Kind.FLOAT, out), stamp
+        if self.function == "median":
+            if self.point_times and kind is Kind.FLOAT:
+                alone = np.flatnonzero(sizes == 1)
+                rows = start[alone] if index is None else index[start[alone]]
+                stamp = stamp.copy()
+                stamp[alone] = slices.rows.time[rows]
+            return Column.of(Kind.FLOAT, self._medians(slices, values, kind)), stamp
         index, values, time = self._near(slices, values)
         if self.function == "stddev":
             r.stddev(values, index, start, stop, out)
             return Column.of(Kind.FLOAT, out), stamp
-        longest = int(sizes.max())
-        order = np.empty(longest, np.int64)
+        order = np.empty(int(sizes.max()), np.int64)
         alone = sizes == 1
-        rows = start if index is None else index[np.where(alone, start, 0)]
-        if self.function == "median":
-            if kind is Kind.FLOAT:
-                r.median_f(values, index, start, stop, np.empty(longest), order, out)
-                if self.point_times:
-                    stamp = np.where(alone, time[rows], stamp)
-            else:
-                r.median_i(values, index, start, stop, np.empty(longest, np.int64), out)
-            return Column.of(Kind.FLOAT, out), stamp
         row = np.empty(m, np.int64)
         r.mode_rows(values, time, index, start, stop, order, row)
         if self.point_times:
@@ -488,7 +525,7 @@ class InfluxQL(Operator):
     def _select(self, slices: Slices, groups: Groups) -> Iterable[Points]:
         row = np.empty(len(slices), np.int64)
         for places, kind, part in self._by_kind(slices):
-            picked = self._pick(part, kind)
+            picked = self._pick(part, kind, groups)
             if places is None:
                 row = picked
                 break
@@ -547,7 +584,7 @@ class InfluxQL(Operator):
                 r.distinct_rows(keys, part.index, part.start, part.stop, table, stamp, row, count)
                 row = row[: int(count.sum())]
                 owner = np.repeat(np.arange(len(part)), count)
-                row = row[np.lexsort((order_keys(column, kind)[row], part.rows.time[row], owner))]
+                row = by_time(row, owner, part.rows.time[row], order_keys(column, kind)[row])
             else:
                 n = int(self.args[0])
                 row = np.empty(int(np.minimum(sizes, n).sum()), np.int64)
@@ -639,7 +676,7 @@ class InfluxQL(Operator):
         )  # fmt: skip
         self._count_errors(bad)
         used = np.flatnonzero(status != t.SKIP)
-        found = np.unique(kinds[used]).tolist()
+        found = np.flatnonzero(np.bincount(kinds[used])).tolist()
         if len(found) == 1 and len(used) == n:
             return self._transform_kind(rows, Kind(found[0]), row, slot, status, state, rings)
         places, times, columns = [], [], []
@@ -693,7 +730,7 @@ class InfluxQL(Operator):
                 )  # fmt: skip
         return np.flatnonzero(emits), out_time[emits], Column.of(out_kind, out[emits])
 
-    def _pick(self, slices: Slices, kind: Kind) -> Array:
+    def _pick(self, slices: Slices, kind: Kind, groups: Groups) -> Array:
         """i8[m]: the row that a selector takes from each slice, -1 for none."""
         start, stop = slices.start, slices.stop
         out = np.empty(len(slices), np.int64)
@@ -703,13 +740,36 @@ class InfluxQL(Operator):
             keys = order_keys(column, kind, false_first=self.function == "first")
             reduce(keys, slices.rows.time, slices.index, start, stop, out)
             return out
-        index, values, _ = self._near(slices, data_of(column, kind))
-        longest = int((stop - start).max())
-        scratch, order = np.empty(longest, values.dtype), np.empty(longest, np.int64)
-        r.percentile_rows(values, index, start, stop, np.float64(self.args[0]), scratch, order, out)
-        if index is None and slices.index is not None:
-            out = np.where(out >= 0, slices.index[out], -1)
-        return out
+        values = data_of(column, kind)
+        rank = np.floor((stop - start) * np.float64(self.args[0]) / 100.0 + 0.5)
+        inside = (rank >= 1.0) & (rank <= stop - start)
+        rank = np.where(inside, rank, 0.0).astype(np.int64) - 1
+        ranks = Ranks(values, slices, rank)
+        return ranks.rows(exact=ranks.negative_zero or not self._any_row_does(slices.rows, groups))
+
+    def _any_row_does(self, rows: Rows, groups: Groups) -> bool:
+        """Whether rows of a group that have the same value of the field differ in nothing that comes out."""
+        return (
+            not self.point_times
+            and rows.fields.keys() == {self.field}
+            and all(rows.tags.keys() <= g.tags.keys() for g in groups)
+            and all(bool((tag.codes >= 0).all()) for tag in rows.tags.values())
+        )
+
+    def _medians(self, slices: Slices, values: Array, kind: Kind) -> Array:
+        """f8[m]: the middle value of each slice or low + (high - low) / 2; ints become floats before the sum."""
+        sizes = slices.stop - slices.start
+        ranks = Ranks(values, slices, sizes // 2)
+        if ranks.nan or ranks.negative_zero:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
+            high = values[ranks.rows(exact=True)]
+            low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True)]
+        else:
+            high = ranks.key
+            low = np.where(ranks.below == ranks.rank, ranks.lower, high)
+            if kind is Kind.FLOAT:
+                high, low = key_values(high), key_values(low)
+        with np.errstate(all="ignore"):
+            return np.where(sizes % 2 == 1, high, np.float64(low) + np.float64(high - low) / 2.0)
 
 
 def data_of(column: Column, kind: Kind) -> Array:
@@ -718,6 +778,11 @@ def data_of(column: Column, kind: Kind) -> Array:
     if found is None:
         return np.empty(0, np.float64 if kind is Kind.FLOAT else np.int64)
     return np.ascontiguousarray(found)
+
+
+def key_values(keys: Array) -> Array:
+    """f8: the values whose order keys (`reducers.float_keys`) these are."""
+    return (keys ^ ((keys >> 63) & r.MOST)).view(np.float64)
 
 
 def order_keys(column: Column, kind: Kind, *, false_first: bool = False) -> Array:
@@ -742,6 +807,12 @@ def identity_keys(column: Column, kind: Kind) -> Array:
     if kind is Kind.STRING:
         return column.data[kind].codes.astype(np.int64) if kind in column.data else np.empty(0, np.int64)
     return order_keys(column, kind)
+
+
+def by_time(row: Array, owner: Array, time: Array, keys: Array) -> Array:
+    """`row` in the order of `owner` (ascending already), then time, then key, which mostly it has already."""
+    follows = (owner[1:] > owner[:-1]) | (time[1:] > time[:-1]) | ((time[1:] == time[:-1]) & (keys[1:] >= keys[:-1]))
+    return row if follows.all() else row[np.lexsort((keys, time, owner))]
 
 
 def merged(tags: dict[str, Text], group: dict[str, Text]) -> dict[str, Text]:

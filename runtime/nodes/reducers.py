@@ -8,15 +8,19 @@ InfluxDB 1.9 query/call_iterator.go and query/functions.go, which Kapacitor 1.8 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tickc.runtime.gosort import BY_KEY_DOWN_THEN_TIE, BY_KEY_THEN_TIE, sort_by_float, sort_by_two
+from tickc.runtime.gosort import BY_KEY_DOWN_THEN_TIE, BY_KEY_THEN_TIE, sort_by_float, sort_by_int, sort_by_two
 from tickc.runtime.kernel import kernel
+from tickc.runtime.routine import routine
 
 TINY = 2.3e-308  # above the smallest normal float64
 SCALE = 2.0**600
-FEW = 16  # up to which rank from either end a sorted buffer beats partitioning
-STABLE = 12  # up to which length Go's sort is an insertion sort, hence stable
+LEAST, MOST = -9223372036854775808, 9223372036854775807
+FEW = 16  # up to how many of the largest values a sorted buffer beats partitioning
+WALK = 8  # passes after which a search that began at an old key gives up
 
 
 @kernel
@@ -175,20 +179,31 @@ def max_rows(keys, time, index, start, stop, out):  # type: ignore[no-untyped-de
 
 
 @kernel
-def rank_of(n, p):  # type: ignore[no-untyped-def]
-    """Which of n sorted rows is the p-th percentile (0-based); -1 where none is."""
-    rank = np.floor(np.float64(n) * p / 100.0 + 0.5)
-    if rank >= 1.0 and rank <= np.float64(n):
-        return np.int64(rank) - 1
-    return np.int64(-1)
+def float_keys(values, bits, index, out):  # type: ignore[no-untyped-def]
+    """out: i8, ordered as the values at `index` (None: all) are, 0 and -0 alike; bits: the values as i8.
+
+    Returns whether there is a NaN (its key has no meaning), and whether there is a -0.
+    """
+    nan = False
+    negative_zero = False
+    for i in range(out.size):
+        row = i if index is None else index[i]
+        b = bits[row]
+        if values[row] != values[row]:
+            nan = True
+        if b == LEAST:
+            negative_zero = True
+            b = 0
+        out[i] = b ^ ((b >> 63) & MOST)
+    return nan, negative_zero
 
 
-@kernel
-def nth_smallest(a, n, k):  # type: ignore[no-untyped-def]
-    """The value of rank k of a[:n], which is reordered; none may be NaN."""
-    low = np.int64(0)
-    high = np.int64(n - 1)
-    while high - low > STABLE:
+@routine
+def nth_smallest(a: Any, n: Any, k: Any) -> Any:
+    """The value of rank k of a[:n] (i8), which is reordered."""
+    low: Any = np.int64(0)
+    high: Any = np.int64(n - 1)
+    while high - low > 12:
         x = a[low]
         y = a[(low + high) // 2]
         z = a[high]
@@ -222,70 +237,102 @@ def nth_smallest(a, n, k):  # type: ignore[no-untyped-def]
     return a[k]
 
 
-@kernel
-def value_of_rank(values, index, first, n, k, scratch):  # type: ignore[no-untyped-def]
-    """The value of rank k in the slice of n rows from `first`; none may be NaN. scratch: room for n values."""
-    if n - k <= FEW:  # the n - k largest, ascending
-        held = n - k
-        for i in range(n):
-            row = first + i if index is None else index[first + i]
-            v = values[row]
-            if i < held:
-                at = i
-            elif v > scratch[0]:
-                at = 0
-                while at + 1 < held and scratch[at + 1] < v:
-                    scratch[at] = scratch[at + 1]
-                    at += 1
-                scratch[at] = v
-                continue
-            else:
-                continue
+@routine
+def select_largest(a, held, scratch):  # type: ignore[no-untyped-def]
+    """The smallest of the `held` largest of a (i8), which are kept in ascending order in scratch."""
+    for i in range(a.size):
+        v = a[i]
+        if i < held:
+            at = i
             while at > 0 and scratch[at - 1] > v:
                 scratch[at] = scratch[at - 1]
                 at -= 1
             scratch[at] = v
-        return scratch[0]
-    if k < FEW:  # the k + 1 smallest, descending
-        held = k + 1
-        for i in range(n):
-            row = first + i if index is None else index[first + i]
-            v = values[row]
-            if i < held:
-                at = i
-            elif v < scratch[0]:
-                at = 0
-                while at + 1 < held and scratch[at + 1] > v:
-                    scratch[at] = scratch[at + 1]
-                    at += 1
-                scratch[at] = v
-                continue
-            else:
-                continue
-            while at > 0 and scratch[at - 1] < v:
-                scratch[at] = scratch[at - 1]
-                at -= 1
+        elif v > scratch[0]:
+            at = 0
+            while at + 1 < held and scratch[at + 1] < v:
+                scratch[at] = scratch[at + 1]
+                at += 1
             scratch[at] = v
-        return scratch[0]
-    for i in range(n):
-        row = first + i if index is None else index[first + i]
-        scratch[i] = values[row]
-    return nth_smallest(scratch, n, k)
+    return scratch[0]
 
 
 @kernel
-def has_nan(values, index, first, n):  # type: ignore[no-untyped-def]
-    """Whether one of the n rows from `first` is NaN."""
-    found = False
-    for i in range(n):
-        row = first + i if index is None else index[first + i]
-        v = values[row]
-        if v != v:
-            found = True
-    return found
+def ranked(keys, start, stop, owner, rank, guess, reach, scratch, out_key, out_lower, out_below, out_equal):  # type: ignore[no-untyped-def]
+    """The key (i8) of a given rank in each of the slices keys[start[j]:stop[j]], without sorting.
+
+    rank: i8[m], -1 to leave a slice out. owner: i8 or i4[m]; where a slice overlaps the one before it of the same owner
+    (sliding windows), the search starts at that one's key and walks to neighbours, which takes a pass or two; else it
+    is a selection. guess and reach: i8 an owner, reach zero. scratch: i8, room for the longest slice. Out, i8[m]: the
+    key, the next smaller one in the slice (LEAST where there is none), how many are smaller and how many are equal.
+    """
+    for j in range(start.size):
+        k = rank[j]
+        if k < 0:
+            continue
+        a = keys[start[j] : stop[j]]
+        n = a.size
+        overlaps = reach[owner[j]] > start[j]
+        reach[owner[j]] = stop[j]
+        x = guess[owner[j]]
+        lower = np.int64(LEAST)
+        below = np.int64(0)
+        equal = np.int64(0)
+        for step in range(WALK + 1):
+            if step == WALK or (step == 0 and not overlaps):
+                if n - k <= FEW:
+                    x = select_largest(a, n - k, scratch)
+                else:
+                    for i in range(n):
+                        scratch[i] = a[i]
+                    x = nth_smallest(scratch, n, k)
+            below = np.int64(0)
+            equal = np.int64(0)
+            lower = np.int64(LEAST)
+            higher = np.int64(MOST)
+            for i in range(n):
+                v = a[i]
+                below += np.int64(v < x)
+                equal += np.int64(v == x)
+                lower = max(lower, v if v < x else np.int64(LEAST))
+                higher = min(higher, v if v > x else np.int64(MOST))
+            if k < below:
+                x = lower
+            elif k >= below + equal:
+                x = higher
+            else:
+                break
+        guess[owner[j]] = x
+        out_key[j] = x
+        out_lower[j] = lower
+        out_below[j] = below
+        out_equal[j] = equal
 
 
 @kernel
+def ranked_places(keys, start, stop, rank, key, equal, exact, order, out):  # type: ignore[no-untyped-def]
+    """Where in `keys` the given rank of each slice is: of several equal ones the one that Go's sort puts there.
+
+    exact: False where any of them will do. order: i8, room for the longest slice; out: i8[m], -1 where rank is.
+    """
+    for j in range(start.size):
+        out[j] = -1
+        if rank[j] < 0:
+            continue
+        if equal[j] > 1 and exact:
+            n = stop[j] - start[j]
+            for i in range(n):
+                order[i] = start[j] + i
+            sort_by_int(keys, order, 0, n)
+            out[j] = order[rank[j]]
+            continue
+        for i in range(start[j], stop[j]):
+            if keys[i] == key[j]:
+                out[j] = i
+                break
+
+
+@routine
 def go_order(values, index, first, n, order):  # type: ignore[no-untyped-def]
     """order[:n] (i8): the rows of a slice by value as Go's sort.Sort leaves them."""
     for i in range(n):
@@ -294,79 +341,14 @@ def go_order(values, index, first, n, order):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def percentile_rows(values, index, start, stop, p, scratch, order, out):  # type: ignore[no-untyped-def]
-    """The row of the p-th percentile (f8) among f8 or i8 values: nearest rank; -1 where the rank is outside.
-
-    scratch: values, order: i8, room for the longest slice. Of equal values the one that Go's sort puts there.
-    """
+def sorted_rows(values, index, start, stop, rank, order, out):  # type: ignore[no-untyped-def]
+    """The row of a given rank in each slice by sorting it: for values with NaNs, which have no rank but a place after
+    Go's sort. rank, out: i8[m], -1 for none; order: i8, room for the longest slice."""
     for j in range(start.size):
-        first = np.int64(start[j])
-        n = np.int64(stop[j]) - first
-        k = rank_of(n, p)
         out[j] = -1
-        if k < 0:
-            continue
-        if has_nan(values, index, first, n):
-            go_order(values, index, first, n, order)
-            out[j] = order[k]
-            continue
-        v = value_of_rank(values, index, first, n, k, scratch)
-        equal = 0
-        found = np.int64(0)
-        for i in range(n):
-            row = first + i if index is None else index[first + i]
-            if values[row] == v:
-                equal += 1
-                found = row
-        if equal > 1:
-            go_order(values, index, first, n, order)
-            found = order[k]
-        out[j] = found
-
-
-@kernel
-def median_f(values, index, start, stop, scratch, order, out):  # type: ignore[no-untyped-def]
-    """Medians of f8 values: the middle one, or low + (high - low) / 2; NaN for an empty slice."""
-    for j in range(start.size):
-        first = np.int64(start[j])
-        n = np.int64(stop[j]) - first
-        out[j] = np.nan
-        if n == 0:
-            continue
-        middle = n // 2
-        if has_nan(values, index, first, n):
-            go_order(values, index, first, n, order)
-            high = values[order[middle]]
-            low = values[order[max(middle - 1, 0)]]
-        else:
-            high = value_of_rank(values, index, first, n, middle, scratch)
-            low = high
-            if n % 2 == 0:
-                low = value_of_rank(values, index, first, n, middle - 1, scratch)
-            elif high == 0.0:  # 0 and -0 are equal: which one it is depends on the sort
-                go_order(values, index, first, n, order)
-                high = values[order[middle]]
-        if n % 2 == 0:
-            out[j] = low + (high - low) / 2.0
-        else:
-            out[j] = high
-
-
-@kernel
-def median_i(values, index, start, stop, scratch, out):  # type: ignore[no-untyped-def]
-    """Medians of i8 values as f8: the middle one, or float(low) + float(high - low) / 2, where high - low wraps."""
-    for j in range(start.size):
-        first = np.int64(start[j])
-        n = np.int64(stop[j]) - first
-        out[j] = np.nan
-        if n == 0:
-            continue
-        high = value_of_rank(values, index, first, n, n // 2, scratch)
-        if n % 2 == 0:
-            low = value_of_rank(values, index, first, n, n // 2 - 1, scratch)
-            out[j] = np.float64(low) + np.float64(high - low) / 2.0
-        else:
-            out[j] = np.float64(high)
+        if rank[j] >= 0:
+            go_order(values, index, start[j], stop[j] - start[j], order)
+            out[j] = order[rank[j]]
 
 
 @kernel
