@@ -6,7 +6,8 @@ three or ninther, heap sort after too many bad partitions. Every comparison and 
 where the order is none at all, as with NaN.
 
 The kernels sort `index[lo:hi]` in place, by keys that are looked up at the index: `keys[index[i]]`. Types: `index` i8;
-`keys` f8 or i8 (one machine form each); `ties` f8 or i8.
+`keys` f8 or i8; `ties` f8 or i8. Each pair of types is compiled once; the `np.int64(…)` of the entries are there
+because Numba would compile all of it anew for a literal.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ _DECREASING = 2
 _UNKNOWN = 0
 
 
-@routine
+@kernel
 def sort_by_float(keys: np.ndarray, index: np.ndarray, lo: int, hi: int) -> None:
     """Sort `index[lo:hi]` by `keys` (f8), ascending, as sort.Sort with `a.Value < b.Value`."""
-    _sort(keys, index, index, lo, hi, BY_KEY)
+    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY))
 
 
-@routine
+@kernel
 def sort_by_int(keys: np.ndarray, index: np.ndarray, lo: int, hi: int) -> None:
     """Sort `index[lo:hi]` by `keys` (i8: values or times), ascending, as sort.Sort with `a.Time < b.Time`."""
-    _sort(keys, index, index, lo, hi, BY_KEY)
+    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY))
 
 
-@routine
+@kernel
 def sort_by_two(keys: np.ndarray, ties: np.ndarray, index: np.ndarray, lo: int, hi: int, order: int) -> None:
     """Sort `index[lo:hi]` by `keys` and, where these are equal, by `ties`; `order` is one of the constants above.
 
@@ -52,7 +53,7 @@ def sort_by_two(keys: np.ndarray, ties: np.ndarray, index: np.ndarray, lo: int, 
     and below none. top: (value, time), BY_KEY_DOWN_THEN_TIE; bottom: (value, time), BY_KEY_THEN_TIE; distinct:
     (time, value), BY_KEY_THEN_TIE.
     """
-    _sort(keys, ties, index, lo, hi, order)
+    _sort(keys, ties, index, np.int64(lo), np.int64(hi), np.int64(order))
 
 
 @routine
