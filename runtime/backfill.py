@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from tickc.runtime.batch import Column, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.graph import Graph, Output, Source
+from tickc.runtime.graph import Graph, Operator, Output, Source
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -113,6 +114,7 @@ class Run:
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
         self.input = _open(reads, paths, options)
         self.summary = Summary()
+        self.columns: set[str] = set()  # tags and fields that were there
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
         dbrps = next((op.dbrps for _, op in self.sources if op.dbrps), None)
         self._home = dbrps[0] if dbrps else None
@@ -137,6 +139,7 @@ class Run:
         """What enters in each round; None at the end of the input."""
         for rows in self.input:
             rows = at_home(rows, self._home)
+            self.columns.update(rows.tags, rows.fields)
             entering = {i: [points] for i, op in self.sources if (points := op.rows(rows)) is not None}
             self.summary.points_entered += sum(len(p[0]) for p in entering.values())
             yield entering
@@ -165,7 +168,7 @@ class Run:
 
     def _tell_losses(self) -> None:
         summary, problems = self.summary, self.input.problems
-        summary.dropped = {op.name: dict(op.errors) for op in self.graph.operators if op.errors}
+        summary.dropped = {op.name: dict(op.errors) for op in operators(self.graph) if op.errors}
         summary.left_out = dict(problems.counts)
         summary.first_left_out = [str(p) for p in problems.first]
         summary.notes.extend(_notes(self))
@@ -261,11 +264,9 @@ def _notes(run: Run) -> Iterator[str]:
     elif summary.points_read and not summary.points_entered:
         wanted = ", ".join(f"{d}.{p}" for _, op in run.sources for d, p in op.dbrps or ())
         yield f"no point reached the task, which reads the database {wanted}" if wanted else "no point reached the task"
-    columns = run.input.columns
-    if columns is not None and summary.points_read:
-        asked = {*(reads.get("tags") or ()), *(reads.get("fields") or ())}
-        for name in sorted(asked - columns[0] - columns[1]):
-            yield f"the script reads `{name}`, which no input has"
+    if summary.points_read:
+        for name in sorted({*(reads.get("tags") or ()), *(reads.get("fields") or ())} - run.columns):
+            yield f"the script reads `{name}`, which no point has"
 
 
 def _of_measurements(reads: Mapping[str, Any]) -> str:
@@ -278,11 +279,18 @@ def _of_measurements(reads: Mapping[str, Any]) -> str:
 
 def declared_sinks(graph: Graph) -> Iterator[tuple[str, str]]:
     """Kind and name of the sinks that the script names, whether anything reaches them or not."""
-    for op in graph.operators:
-        if type(op).__name__ == "HttpOut":
-            yield "httpOut", str(getattr(op, "path"))  # noqa: B009
+    for op in operators(graph):
+        if isinstance(op, HttpOut):
+            yield "httpOut", op.path
         for path in getattr(op, "logs", ()):
             yield "alert", str(path)
+
+
+def operators(graph: Graph) -> Iterator[Operator]:
+    """The operators of a graph, and those that were fused into one."""
+    for op in graph.operators:
+        yield op
+        yield from getattr(op, "steps", ())
 
 
 def _split(output: Output) -> Iterator[tuple[str, Rows]]:

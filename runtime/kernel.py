@@ -8,6 +8,7 @@ compilation. Machine code is cached on disk, keyed by the byte code of the kerne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import types
@@ -170,5 +171,9 @@ def _enable_cache(dispatcher: Any, function: Callable[..., Any], fingerprint: st
 
     class Cache(caching.FunctionCache):
         _impl_class = Impl
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with contextlib.suppress(OSError):  # a full disk costs a compilation next time, not this run
+                super().save_overload(sig, data)
 
     dispatcher._cache = Cache(function)

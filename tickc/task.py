@@ -72,10 +72,11 @@ class Task:
 
         The text becomes a note of the error, which tracebacks show.
         """
-        name = failed_operator(error)
-        if name is None:
+        names = failed_operators(error)
+        if not names:
             return None
-        first, last = self.lines.get(name, (0, 0))
+        name = names[-1]
+        first, last = next((self.lines[n] for n in reversed(names) if n in self.lines), (0, 0))
         place = "" if not first else f" (line {first})" if first == last else f" (lines {first}-{last})"
         text = f"in {name}{place}"
         if text not in getattr(error, "__notes__", ()):
@@ -135,17 +136,18 @@ class Task:
         return backfill(self, inputs, output, start=start, stop=stop, workers=workers, **options)
 
 
-def failed_operator(error: BaseException) -> str | None:
-    """The name of the operator whose code raised `error`, the innermost one; None where none was running."""
+def failed_operators(error: BaseException) -> list[str]:
+    """The names of the operators whose code was running when `error` was raised, the innermost last."""
     from tickc.runtime.graph import Operator
 
-    name = None
+    names: list[str] = []
     trace = error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")
-        name = owner.name if isinstance(owner, Operator) else name
+        if isinstance(owner, Operator):
+            names.append(owner.name)
         trace = trace.tb_next
-    return name
+    return names
 
 
 def load_text(text: str, name: str) -> ModuleType:
