@@ -92,8 +92,8 @@ class Task:
     def replay(self, recording: Any) -> Results:
         """Replay a recording as Kapacitor does and collect all results.
 
-        recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable). Where the
-        task fails, the results hold what came before and the failure.
+        recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable).
+        Where the task fails, the results hold what came before and the failure.
         """
         from tickc.runtime.batch import Rows
         from tickc.runtime.graph import TaskFailed

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from cli_cases import ALERT, Tickc, recording
 
-
 BAD = "stream\n    |frm()\n"
 
 
