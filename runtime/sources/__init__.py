@@ -1,7 +1,7 @@
 """Where points come from: line protocol, recordings, Parquet, Arrow IPC and CSV, all as `Rows`.
 
-A source reads only the columns, measurements and range of time that it is asked for, yields batches of some 64 K rows in
-the order of the file, and counts what it must leave out. What cannot be read at all is a `SourceError`.
+A source reads only the columns, measurements and range of time that it is asked for, yields batches of some 64 K rows
+in the order of the file, and counts what it must leave out. What cannot be read at all is a `SourceError`.
 """
 
 from tickc.runtime.sources.base import Problem, Problems, SourceError, Wanted

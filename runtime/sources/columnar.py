@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources.base import Codes, Problem, Problems, SourceError, Wanted, did_you_mean
@@ -104,7 +105,8 @@ def check_time_type(arrow_type: Any, path: str) -> None:
 
     if not (pa.types.is_timestamp(arrow_type) or pa.types.is_int64(arrow_type)):
         raise SourceError(
-            f"column `time` of {path} is of type {arrow_type}", "it must be a timestamp, or int64 nanoseconds since 1970"
+            f"column `time` of {path} is of type {arrow_type}",
+            "it must be a timestamp, or int64 nanoseconds since 1970",
         )
 
 
@@ -328,7 +330,8 @@ class _Memory:
     def __init__(self, values: Any, dtype: np.dtype[Any]) -> None:
         self.values = values
         address = values.buffers()[1].address + values.offset * dtype.itemsize
-        self.__array_interface__ = {"data": (address, False), "shape": (len(values),), "typestr": dtype.str, "version": 3}
+        shape = (len(values),)
+        self.__array_interface__ = {"data": (address, False), "shape": shape, "typestr": dtype.str, "version": 3}
 
 
 def borrowed(values: Any, dtype: np.dtype[Any]) -> Array:

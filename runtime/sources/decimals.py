@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+
 from tickc.runtime.batch import Array
 from tickc.runtime.kernel import kernel
 

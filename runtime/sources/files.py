@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime.batch import Rows
 from tickc.runtime.sources.base import BATCH_ROWS, Codes, Problems, SourceError, Wanted, os_reason
 from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, is_text, layout, pieces
@@ -25,6 +26,7 @@ GROUP_BYTES = 128 << 20  # a Parquet row group that decodes to more is read piec
 PIECE_ROWS = 131_072
 AHEAD = 2  # pieces that are being decoded in the background
 CSV_BLOCK = 4 << 20
+RowGroup = tuple[int, int, int]
 NO_CONSTANTS: Mapping[str, str | None] = {}
 
 
@@ -130,7 +132,8 @@ def check_order(rows: Rows, latest: int | None, path: str, first: int) -> int | 
     back = time[1:] < time[:-1]
     row = int(np.argmax(back)) + 1 if back.any() else 0
     if row or (latest is not None and time[0] < latest):
-        raise SourceError(f"{path} is not in time order: row {first + row} is earlier than the row before it", "add --sort")
+        row += first
+        raise SourceError(f"{path} is not in time order: row {row} is earlier than the row before it", "add --sort")
     return int(time[-1])
 
 
@@ -195,13 +198,13 @@ class Parquet(Columnar):
         finally:
             file.close()
 
-    def _piecewise(self, file: Any, groups: list[tuple[int, int, int]], columns: list[str]) -> Iterator[tuple[Any, int]]:
+    def _piecewise(self, file: Any, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
         for group, first, _ in groups:
             for batch in one_ahead(file.iter_batches(PIECE_ROWS, [group], columns)):
                 yield batch, first
                 first += batch.num_rows
 
-    def groups(self) -> list[tuple[int, int, int]]:
+    def groups(self) -> list[RowGroup]:
         """(number, first row, rows) of the row groups that may hold wanted rows, by their statistics."""
         at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
         kept, first = [], 0
@@ -278,7 +281,7 @@ def _possible(statistics: Any, operator: str, literal: Any) -> bool:
     return isinstance(low, float) or not low == high == literal  # statistics leave NaN out, and NaN != anything
 
 
-def ahead(tasks: list[Callable[[], Any]]) -> Iterator[Any]:
+def ahead(tasks: Sequence[Callable[[], Any]]) -> Iterator[Any]:
     """The results of the tasks in order; the next two are computed in background threads meanwhile."""
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="tickc-decode")
     waiting: deque[Future[Any]] = deque()
@@ -356,7 +359,7 @@ class Ipc(Columnar):
 
 
 class Csv(Columnar):
-    """A CSV file with a header. The types of its columns are those that hold all their values; an empty value is absent.
+    """A CSV file with a header. A column has the narrowest type that holds all its values; an empty value is absent.
 
     Types are found by reading the file once before, because an integer column may become a float one on the last line.
     """

@@ -1,12 +1,17 @@
 """Line protocol and Kapacitor's stream recordings as rows.
 
-The rules are those of InfluxDB 1.x, read off its parser (models/points.go), with these differences, all of which lose
-less: a newline outside quotes always ends a line, also after a backslash; where a line with a string over several lines
-is malformed, reading goes on at its second line; `\r\n` ends a line as `\n` does; text right after a closing quote is an
-error; text must be UTF-8. A malformed line is dropped as a whole, counted, and of the first ten it is kept where and why.
+The rules are those of InfluxDB 1.x, read off its parser (models/points.go), with these differences:
+
+- a newline outside quotes always ends a line, also after a backslash, and CR LF ends one as LF does;
+- where a line with a string over several lines is malformed, reading goes on at its second line, since most likely a
+  quote is missing; so an unclosed quote costs one line, not the rest of the file;
+- text right after a closing quote, an empty field key, and text that is not UTF-8 are errors.
+
+A malformed line is dropped as a whole and counted; of the first ten it is kept where and why.
 
 The text is read in blocks of some megabytes, each scanned by `scan.scan_lines` into columns. What is the same in many
-rows is decoded once: a series (measurement and tags) when it first appears, a field key likewise, a string once a block.
+rows is decoded once: a series (measurement and tags) when it first appears, a field key likewise, a string once a
+batch.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ import os
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
-from tickc.runtime.kernel import Kernel
+from tickc.runtime.kernel import Kernel, cache_folder
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources import scan
 from tickc.runtime.sources.base import BATCH_ROWS, Codes, Problem, Problems, SourceError, Wanted, os_reason
@@ -30,7 +37,8 @@ from tickc.runtime.sources.files import Job, check_order, cut, one_ahead
 BLOCK = 8 << 20
 LONGEST_LINE = 256 << 20
 PAD = 64  # bytes after the text that the scanner may look at
-INTERPRET = 96 << 10  # a text of fewer bytes is scanned by the interpreter: loading Numba would take longer
+INTERPRET = 512 << 10  # bytes: a shorter text is scanned by the interpreter, as loading machine code takes longer
+INTERPRET_COLD = 4 << 20  # the same where there is no machine code yet: compiling takes some ten seconds
 CELLS = 32 << 20  # cells of a batch at most: rows times columns
 MISSING = np.uint8(Kind.MISSING)
 PRECISIONS = {
@@ -38,6 +46,9 @@ PRECISIONS = {
     "m": 60_000_000_000, "h": 3_600_000_000_000,
 }  # fmt: skip
 CODE_TO_KIND = np.array([MISSING, Kind.FLOAT, Kind.INT, Kind.STRING, Kind.BOOL], np.uint8)
+
+
+Scanner = Callable[..., int]
 
 
 class Table:
@@ -149,7 +160,7 @@ class LineParser:
         rows = min(self.batch_rows, max(16, CELLS // width), size // 6 + 2)
         return Batch(rows, width)
 
-    def _fill(self, scanner: Callable[..., int], batch: Batch, text: Array, words: Array, stop: int, final: bool) -> int:
+    def _fill(self, scanner: Scanner, batch: Batch, text: Array, words: Array, stop: int, final: bool) -> int:
         """Scan until the batch or the text is at its end; a batch of too few columns ends where a new field appears."""
         cursor, default = self.cursor, self.default_time
         powers = power_table()
@@ -159,7 +170,7 @@ class LineParser:
             series, fields, strings = self.series, self.fields, self.strings
             status = scanner(
                 text, words, stop, final, self.recording, cursor,
-                batch.times, batch.series, batch.values, batch.ints, batch.kinds, batch.counts,
+                batch.times, batch.series, batch.ints, batch.kinds, batch.counts,
                 series.info, series.hash, series.slots, series.text, series.words,
                 fields.info, fields.hash, fields.slots, fields.words, self.heads,
                 strings.info, strings.hash, strings.slots,
@@ -355,7 +366,7 @@ class SeriesParts:
         return use
 
     def rows(self, time: Array, series: Array, fields: dict[str, Column]) -> Rows:
-        """The rows of those times, series numbers (i4) and fields; rows of measurements that are not wanted left out."""
+        """The rows of those times, series numbers (i4) and fields, without measurements that are not wanted."""
         self._update()
         codes = self.codes
         tags = {}
@@ -427,6 +438,7 @@ def unescape_string(text: str) -> str:
     return re.sub(r'\\(["\\])', r"\1", text)
 
 
+@cache
 def _plain(kernel: Kernel[..., Any]) -> Callable[..., Any]:
     """The kernel and all that it calls as ordinary functions, which do not count what they are given.
 
@@ -438,18 +450,19 @@ def _plain(kernel: Kernel[..., Any]) -> Callable[..., Any]:
     return types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
 
 
-def _scanner(size: int) -> Callable[..., int]:
-    """`scan_lines`, interpreted for a small text, unless it has been compiled already."""
-    compiled = scan.scan_lines._machine is not None
-    if not compiled and (size <= INTERPRET or os.environ.get("TICKC_INTERPRET") == "1"):
-        function = _plain(scan.scan_lines)
+def _scanner(size: int) -> Scanner:
+    """`scan_lines` for a text of so many bytes: interpreted where that is done sooner than loading or compiling it."""
+    kernel = scan.scan_lines
+    if kernel._machine is None:
+        cached = any((cache_folder() / "kernels").glob(f"*{kernel.fingerprint()[:16]}*.nbi"))
+        if size <= (INTERPRET if cached else INTERPRET_COLD) or os.environ.get("TICKC_INTERPRET") == "1":
+            return _interpreted
+    return kernel.machine()
 
-        def interpreted(*args: Any) -> int:
-            with np.errstate(all="ignore"):
-                return int(function(*args))
 
-        return interpreted
-    return scan.scan_lines.machine()
+def _interpreted(*args: Any) -> int:
+    with np.errstate(all="ignore"):
+        return int(_plain(scan.scan_lines)(*args))
 
 
 def parse_blocks(parser: LineParser, blocks: Iterable[bytes]) -> Iterator[Rows]:
@@ -533,7 +546,8 @@ class LineFile:
         import zlib
 
         try:
-            for block, self.position in read_blocks(self.path):
+            for block, place in read_blocks(self.path):
+                self.position = place
                 yield block
         except EOFError:
             raise SourceError(f"{self.path} is cut short: its compressed data ends too early") from None

@@ -1,9 +1,9 @@
 """The scanner of line protocol: kernels that read lines of text straight into columns.
 
-`scan_lines` goes through a buffer once. What comes back line after line is looked up, not decoded: the bytes before the
-first space (measurement and tags) are the key of a series, the bytes before `=` the key of a field. Both are guessed from
-what followed last time and compared eight bytes at a time; only where the guess is wrong is the text searched, hashed and
-looked up in an open-addressing table. Numbers are read eight digits at a time.
+`scan_lines` goes through a buffer once. What comes back line after line is looked up, not decoded: the bytes before
+the first space (measurement and tags) are the key of a series, the bytes before `=` the key of a field. Both are
+guessed from what followed last time and compared eight bytes at a time; only where the guess is wrong is the text
+searched, hashed and looked up in an open-addressing table. Numbers are read eight digits at a time.
 
 Rules are those of InfluxDB 1.x (models/points.go), except where line_protocol.py says otherwise. A backslash before a
 comma, space or equals sign takes away its meaning; in a string it does so for the quote and itself. A newline within
@@ -13,8 +13,10 @@ quotes belongs to the string; elsewhere it ends the line. All arithmetic on word
 from __future__ import annotations
 
 import numpy as np
+
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.routine import routine
 from tickc.runtime.sources.decimals import EXACT, FLOAT_POWERS, POWERS, SIGN, U0, U1, float_bits
 
 # why `scan_lines` returned
@@ -60,9 +62,12 @@ REASONS = (
 )
 (
     NO_MEASUREMENT, NO_TAG_KEY, NO_TAG_VALUE, BAD_TAG, DUPLICATE_TAGS, NO_FIELDS, NO_FIELD_KEY, NO_VALUE, NO_EQUALS,
-    BAD_NUMBER, NUMBER_RANGE, BAD_BOOLEAN, UNSIGNED, OPEN_STRING, AFTER_STRING, BAD_TIME, TIME_RANGE, AFTER_TIME, NO_TIME,
-    NOT_UTF8, LONG_KEY, MANY_TAGS, CUT_RECORD, NO_POINT, BAD_VALUE,
+    BAD_NUMBER, NUMBER_RANGE, BAD_BOOLEAN, UNSIGNED, OPEN_STRING, AFTER_STRING, BAD_TIME, TIME_RANGE, AFTER_TIME,
+    NO_TIME, NOT_UTF8, LONG_KEY, MANY_TAGS, CUT_RECORD, NO_POINT, BAD_VALUE,
 ) = range(len(REASONS))  # fmt: skip
+
+# outcomes of the parts of the scanner that are no reason
+DONE, HARD, INCOMPLETE, NO_ROOM, ABSENT_TIME, BLANK = -1, -2, -3, -4, -5, -6
 
 MAX_KEY = 65_535
 MAX_TAGS = 1000
@@ -120,7 +125,7 @@ def value_of(word, n):  # type: ignore[no-untyped-def]
     return ((w & PAIRS) * UPPER + ((w >> R16) & PAIRS) * LOWER) >> R32
 
 
-@kernel
+@routine
 def hash_of(words, start, length):  # type: ignore[no-untyped-def]
     """A hash (u8) of `length` bytes from `start`."""
     h = SEED ^ np.uint64(length)
@@ -146,7 +151,7 @@ def same(words, at, known, start, length):  # type: ignore[no-untyped-def]
     return k == length or (words[at + k] ^ known[start + k]) & MASKS[length - k] == U0
 
 
-@kernel
+@routine
 def find(words, at, length, h, slots, hashes, spans, known):  # type: ignore[no-untyped-def]
     """The number of a text in a table, or -1 - slot where it is not in it.
 
@@ -162,7 +167,7 @@ def find(words, at, length, h, slots, hashes, spans, known):  # type: ignore[no-
     return -1 - slot
 
 
-@kernel
+@routine
 def valid_utf8(buf, words, start, stop):  # type: ignore[no-untyped-def]
     """Where the first byte stands that is not part of UTF-8 text, or -1."""
     i = start
@@ -173,15 +178,15 @@ def valid_utf8(buf, words, start, stop):  # type: ignore[no-untyped-def]
             continue
         least = 0x80
         most = 0xBF
-        if 0xC2 <= c and c <= 0xDF:
+        if c >= 0xC2 and c <= 0xDF:
             more = 1
-        elif 0xE0 <= c and c <= 0xEF:
+        elif c >= 0xE0 and c <= 0xEF:
             more = 2
             if c == 0xE0:
                 least = 0xA0
             elif c == 0xED:
                 most = 0x9F
-        elif 0xF0 <= c and c <= 0xF4:
+        elif c >= 0xF0 and c <= 0xF4:
             more = 3
             if c == 0xF0:
                 least = 0x90
@@ -198,7 +203,7 @@ def valid_utf8(buf, words, start, stop):  # type: ignore[no-untyped-def]
     return -1
 
 
-@kernel
+@routine
 def find_newline(buf, words, i):  # type: ignore[no-untyped-def]
     """Where the next newline stands; there is one at the end of the text."""
     while True:
@@ -211,7 +216,7 @@ def find_newline(buf, words, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@kernel
+@routine
 def find_quote_or_newline(buf, words, i):  # type: ignore[no-untyped-def]
     """Where the next double quote or newline stands."""
     while True:
@@ -225,7 +230,7 @@ def find_quote_or_newline(buf, words, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@kernel
+@routine
 def find_key_end(buf, words, i):  # type: ignore[no-untyped-def]
     """Where the first unescaped space after `i` stands, or the newline where there is none."""
     i += 1
@@ -244,7 +249,7 @@ def find_key_end(buf, words, i):  # type: ignore[no-untyped-def]
             i += 1
 
 
-@kernel
+@routine
 def check_key(buf, words, start, end, tags):  # type: ignore[no-untyped-def]
     """Check measurement and tags from `start` to `end`: (-1, 0) or the reason and where it stands.
 
@@ -302,7 +307,7 @@ def skip_blanks(buf, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@kernel
+@routine
 def scan_boolean(buf, i):  # type: ignore[no-untyped-def]
     """(1, 0 or -1 where it is none, the position after it) for t T true True TRUE f F false False FALSE."""
     c = buf[i]
@@ -330,7 +335,7 @@ TRUE = np.frombuffer(b"true", np.uint8)
 FALSE = np.frombuffer(b"false", np.uint8)
 
 
-@kernel
+@routine
 def scan_string(buf, words, i, stop):  # type: ignore[no-untyped-def]
     """The end of the string that begins with the quote at `i`: (its closing quote, a backslash in it, a newline in it).
 
@@ -369,7 +374,7 @@ def scan_string(buf, words, i, stop):  # type: ignore[no-untyped-def]
             return -1, escaped, broken
 
 
-@kernel
+@routine
 def scan_number(buf, i):  # type: ignore[no-untyped-def]
     """Any number, digit by digit: (reason or -1, whether int, mantissa u8, exponent of ten, digits lost, end).
 
@@ -430,7 +435,7 @@ def scan_number(buf, i):  # type: ignore[no-untyped-def]
     return -1, False, mantissa, exponent, lost, p
 
 
-@kernel
+@routine
 def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def]
     """The bits of a positive float, -1 where only Python can tell, -2 where it is out of range."""
     if mantissa == U0:
@@ -445,7 +450,7 @@ def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def
     return bits
 
 
-@kernel
+@routine
 def scan_time(buf, words, i):  # type: ignore[no-untyped-def]
     """An integer: (reason or -1, value i8, end). Digits must follow; what comes after them is not looked at."""
     negative = buf[i] == MINUS
@@ -477,7 +482,7 @@ def ends_line(buf, i):  # type: ignore[no-untyped-def]
     return buf[i] == NEWLINE or (buf[i] == RETURN and buf[i + 1] == NEWLINE)
 
 
-@kernel
+@routine
 def clear_row(kinds, counts, row):  # type: ignore[no-untyped-def]
     """Take back what a line has written before it turned out to be malformed or incomplete."""
     if row < kinds.shape[1]:
@@ -497,9 +502,251 @@ def add_entry(number, start, length, h, slot, slots, hashes, spans):  # type: ig
 
 
 @kernel
+def bits_of(value):  # type: ignore[no-untyped-def]
+    """The bits of a float as i8."""
+    return np.float64(value).view(np.int64)
+
+
+@kernel
+def read_number(buf, words, p, convert, powers, solved_at, solved):  # type: ignore[no-untyped-def]
+    """The number at `p`: (outcome, kind, its bits as i8, end). Where the outcome is a reason, end is where it stands.
+
+    convert: whether the value of a float is wanted, beyond whether it is one.
+    """
+    negative = buf[p] == MINUS
+    q = p + 1 if negative else p
+    word = words[q] ^ ZEROS
+    n = digits_in(word)
+    mantissa = value_of(word, n)
+    q += n
+    if n == 8:
+        word = words[q] ^ ZEROS
+        m = digits_in(word)
+        mantissa = mantissa * POWERS[m] + value_of(word, m)
+        q += m
+        n += m
+    kind = FLOAT
+    places = np.int64(0)
+    if buf[q] == DOT:
+        q += 1
+        word = words[q] ^ ZEROS
+        places += digits_in(word)
+        mantissa = mantissa * POWERS[places] + value_of(word, places)
+        q += places
+        if places == 8:
+            word = words[q] ^ ZEROS
+            m = digits_in(word)
+            mantissa = mantissa * POWERS[m] + value_of(word, m)
+            q += m
+            places += m
+        n += places
+    elif buf[q] == LETTER_I:
+        kind = INT
+        q += 1
+    exponent = -places
+    lost = False
+    c = buf[q]
+    if n == 0 or n > 18 or not (c == COMMA or c == SPACE or c == NEWLINE or c == RETURN):  # noqa: SIM109
+        reason, whole, mantissa, exponent, lost, q = scan_number(buf, p)
+        if reason >= 0:
+            return reason, kind, np.int64(0), q
+        kind = INT if whole else FLOAT
+        if whole and mantissa > LARGEST and not (negative and mantissa == LARGEST + U1):
+            return NUMBER_RANGE, kind, np.int64(0), p
+        convert = True
+    if kind == INT:
+        return DONE, kind, np.int64(U0 - mantissa if negative else mantissa), q
+    if not lost and exponent <= 0 and exponent >= -22 and mantissa <= EXACT:
+        value = np.float64(np.int64(mantissa)) / FLOAT_POWERS[-exponent]
+        return DONE, kind, bits_of(-value if negative else value), q
+    bits = np.int64(0)
+    if convert:
+        bits = slow_float(mantissa, exponent, lost, powers)
+        if bits == -1:
+            for k in range(solved_at.size):
+                if solved_at[k] == p:
+                    bits = solved[k]
+        if bits == -1:
+            return HARD, kind, bits, q
+        if bits == -2:
+            return NUMBER_RANGE, kind, bits, p
+    return DONE, kind, bits | SIGN if negative else bits, q
+
+
+@routine
+def read_string(  # type: ignore[no-untyped-def]
+    buf, words, p, stop, final, stored, cursor, strings, string_hash, string_slots
+):
+    """The string whose opening quote stands at `p`: (outcome, its number, end, whether a newline is in it).
+
+    stored: enter it in the table of strings; else the number is 0.
+    """
+    quote, escaped, broken = scan_string(buf, words, p, stop)
+    if quote < 0:
+        return INCOMPLETE if quote == -2 and not final else OPEN_STRING, np.int64(0), p, broken
+    begin = p + 1
+    length = quote - begin
+    if not stored:
+        bad = valid_utf8(buf, words, begin, quote)
+        return (DONE, np.int64(0), quote + 1, broken) if bad < 0 else (NOT_UTF8, np.int64(0), bad, broken)
+    h = hash_of(words, begin, length)
+    known = find(words, begin, length, h, string_slots, string_hash, strings, words)
+    if known < 0:
+        bad = valid_utf8(buf, words, begin, quote)
+        if bad >= 0:
+            return NOT_UTF8, np.int64(0), bad, broken
+        slot = -1 - known
+        known = cursor[STRINGS]
+        if known == string_hash.size or 2 * known + 2 > string_slots.size:
+            return NO_ROOM, np.int64(0), p, broken
+        add_entry(known, begin, length, h, slot, string_slots, string_hash, strings)
+        strings[known, 2] = np.int64(escaped)
+        cursor[STRINGS] = known + 1
+    return DONE, np.int64(known), quote + 1, broken
+
+
+@routine
+def read_boolean(buf, p):  # type: ignore[no-untyped-def]
+    """The boolean at `p`: (outcome, 0 or 1, end). What else may stand there has been tried before."""
+    truth, q = scan_boolean(buf, p)
+    if truth >= 0:
+        return DONE, np.int64(truth), q
+    if buf[p] == COMMA or buf[p] == SPACE or ends_line(buf, p):
+        return NO_VALUE, np.int64(0), p
+    lower = np.int64(buf[p]) | 32
+    if lower == 116 or lower == 102:
+        return BAD_BOOLEAN, np.int64(0), p
+    numeric = buf[p] == PLUS or lower == LETTER_N or lower == LETTER_I  # noqa: SIM109
+    return BAD_NUMBER if numeric else BAD_VALUE, np.int64(0), p
+
+
+@routine
+def read_time(buf, words, q, scale):  # type: ignore[no-untyped-def]
+    """What follows the space at `q` behind the fields: (outcome, ns, the line's end); ABSENT_TIME: nothing follows."""
+    p = skip_blanks(buf, q)
+    if ends_line(buf, p):
+        return ABSENT_TIME, np.int64(0), p
+    reason, time, q = scan_time(buf, words, p)
+    if reason >= 0:
+        return reason, time, q
+    if buf[q] != SPACE and not ends_line(buf, q):
+        return BAD_TIME, time, q
+    while buf[q] == SPACE:
+        q += 1
+    if not ends_line(buf, q):
+        return AFTER_TIME, time, q
+    if time > LAST_TIME // scale or time < -(LAST_TIME // scale):
+        return TIME_RANGE, time, p
+    return DONE, time * scale, q
+
+
+@routine
+def enter_series(  # type: ignore[no-untyped-def]
+    buf, words, pos, begin, end, previous, cursor, scratch, series, series_hash, series_slots, keys, key_words
+):
+    """The number of the series with the key from `pos` to `end`, entered where it is new: (outcome, number or place).
+
+    begin: where the measurement begins; before it stand database and policy in a recording.
+    """
+    length = end - pos
+    h = hash_of(words, pos, length)
+    number = find(words, pos, length, h, series_slots, series_hash, series, key_words)
+    if number >= 0:
+        return DONE, number
+    slot = -1 - number
+    reason, at = check_key(buf, words, begin, end, scratch)
+    if reason >= 0:
+        return reason, at
+    bad = valid_utf8(buf, words, pos, begin)
+    if bad >= 0:
+        return NOT_UTF8, begin
+    number = cursor[SERIES]
+    offset = cursor[KEY_BYTES]
+    if number == series_hash.size or 2 * number + 2 > series_slots.size or offset + length + 16 > keys.size:
+        cursor[AT] = pos
+        cursor[END] = end
+        return NO_ROOM, number
+    for k in range(length):
+        keys[offset + k] = buf[pos + k]
+    add_entry(number, offset, length, h, slot, series_slots, series_hash, series)
+    series[number, OFFSET] = begin - pos
+    series[number, FLAG] = UNKNOWN
+    series[number, NEXT] = number
+    series[number, FIRST_FIELD] = -1 if previous < 0 else series[previous, FIRST_FIELD]
+    cursor[SERIES] = number + 1
+    cursor[KEY_BYTES] = offset + length
+    return DONE, number
+
+
+@routine
+def find_field(buf, words, p, cursor, fields, field_hash, field_slots, field_words):  # type: ignore[no-untyped-def]
+    """The number of the field whose key begins at `p`: (outcome, number or place); NO_ROOM where it is a new one."""
+    q = p
+    while True:
+        c = buf[q]
+        if c == NEWLINE:
+            break
+        if (c == EQUALS or c == COMMA or c == SPACE) and (q == p or buf[q - 1] != BACKSLASH):  # noqa: SIM109
+            break
+        q += 1
+    if q == p:
+        return NO_FIELD_KEY, p
+    if c != EQUALS:
+        return NO_EQUALS, q
+    n = q + 1 - p
+    number = find(words, p, n, hash_of(words, p, n), field_slots, field_hash, fields, field_words)
+    if number >= 0:
+        return DONE, number
+    bad = valid_utf8(buf, words, p, q)
+    if bad >= 0:
+        return NOT_UTF8, bad
+    if n > MAX_KEY:
+        return LONG_KEY, p
+    cursor[AT] = p
+    cursor[END] = q
+    return NO_ROOM, p
+
+
+@routine
+def begin_line(buf, words, pos, stop, final, recording):  # type: ignore[no-untyped-def]
+    """What stands at `pos`, the beginning of a line or record: (outcome, begin, end).
+
+    DONE: a point, its measurement begins at `begin`, and the first unescaped space or else the newline is at `end`.
+    BLANK: a line without a point, up to the newline at `end`. INCOMPLETE: the text ends before it is clear. A reason:
+    `begin` is where it stands.
+    """
+    begin = pos
+    if recording:
+        first = find_newline(buf, words, pos)
+        second = first if first >= stop else find_newline(buf, words, first + 1)
+        begin = second + 1
+        if begin < stop:
+            begin = skip_blanks(buf, begin)
+        if begin >= stop:
+            if not final:
+                return INCOMPLETE, pos, pos
+            while pos < stop and buf[pos] <= SPACE:
+                pos += 1
+            return CUT_RECORD if pos < stop else BLANK, pos, stop
+        if ends_line(buf, begin) or buf[begin] == HASH:
+            return NO_POINT, begin, begin
+    else:
+        begin = skip_blanks(buf, begin)
+        if ends_line(buf, begin) or buf[begin] == HASH:
+            end = find_newline(buf, words, begin)
+            return BLANK if final or end < stop else INCOMPLETE, begin, end
+    end = find_key_end(buf, words, begin)
+    if buf[end] != NEWLINE:
+        return DONE, begin, end
+    if buf[begin] == COMMA:
+        return NO_MEASUREMENT, begin, end
+    return NO_FIELDS, end, end
+
+
+@kernel
 def scan_lines(  # type: ignore[no-untyped-def]
     buf, words, stop, final, recording, cursor,
-    times, row_series, values, ints, kinds, counts,
+    times, row_series, ints, kinds, counts,
     series, series_hash, series_slots, keys, key_words,
     fields, field_hash, field_slots, field_words, field_heads,
     strings, string_hash, string_slots,
@@ -509,33 +756,29 @@ def scan_lines(  # type: ignore[no-untyped-def]
 
     buf: u1, the text up to `stop`, a newline there, and at least 32 bytes more. words: the same memory as u8 that begin
     at each byte. final: no text follows. recording: three lines a point (database, policy, line protocol).
-    Batch: times i8[n] ns, row_series i4[n], and for each column of fields values f8[columns, n], ints i8 (the same
-    memory; booleans are 0 and 1, strings numbers in `strings`), kinds u1 (ABSENT, FLOAT, …), counts i8[columns, KINDS].
+    Batch: times i8[n] ns, row_series i4[n], and for each column of fields ints i8[columns, n] (floats by their bits,
+    booleans as 0 and 1, strings as numbers in `strings`), kinds u1 (ABSENT, FLOAT, …), counts i8[columns, KINDS].
     Tables, each with hashes u8[cap] and slots i4[2^k]: series i8[cap, 6] with keys u1 (and key_words, as above),
     fields i8[cap, 4] with field_words and field_heads u8[cap, 4] (first 16 bytes of the key and their masks), strings
     i8[cap, 3] (place in buf, and whether a backslash is in it).
     errors: i8[k, 4] of the first malformed lines: line, position, reason, beginning; reasons: i8, how many of each.
-    scale: ns of the precision. solved_at, solved: floats that `HARD_FLOAT` asked for, and where in buf they stand.
+    scale: ns of the precision. solved_at, solved: floats that HARD_FLOAT asked for, and where in buf they stand.
     Where a table is full, nothing of the line concerned remains, and cursor[AT], cursor[END] say what is needed.
     """
     pos = cursor[POS]
     line = cursor[LINE]
     row = cursor[ROWS]
     previous = cursor[PREVIOUS]
-    capacity = times.size
     status = MORE
     while pos < stop:
-        if row == capacity:
+        if row == times.size:
             status = FULL
             break
-        reason = -1
-        at = pos
-        point = pos
-        end = pos
-        number = -1
-        broken = False
-        complete = True
-        store = True
+        outcome = DONE
+        at = pos  # after an outcome that is a reason: where it stands
+        point = pos  # where the measurement begins
+        end = pos  # of the key
+        number = np.int64(-1)
 
         # which series: the one that followed the previous one last time, else search
         if previous >= 0:
@@ -550,359 +793,141 @@ def scan_lines(  # type: ignore[no-untyped-def]
                 point = pos + series[guess, OFFSET]
                 end = pos + length
         if number < 0:
-            if recording:
-                first = find_newline(buf, words, pos)
-                second = first if first >= stop else find_newline(buf, words, first + 1)
-                if second + 1 >= stop:
-                    if not final:
-                        break
-                    p = pos
-                    while p < stop and (buf[p] <= SPACE):
-                        p += 1
-                    if p == stop:
-                        pos = stop
-                        break
-                    reason = CUT_RECORD
-                point = second + 1
-            if reason < 0:
-                begin = skip_blanks(buf, point)
+            outcome, point, end = begin_line(buf, words, pos, stop, final, recording)
+            if outcome == INCOMPLETE:
+                break
+            if outcome == BLANK:
+                pos = end + 1
+                line += 1
+                continue
+            at = point
+            if outcome == DONE:
                 if not recording:
-                    point = begin
-                    pos = begin
-                if begin >= stop:
-                    if recording and final:
-                        reason = CUT_RECORD
-                        at = min(begin, stop)
-                    elif not recording:
-                        if final:
-                            pos = stop
-                        break
-                    else:
-                        break
-                elif ends_line(buf, begin) or buf[begin] == HASH:
-                    if recording:
-                        reason = NO_POINT
-                        at = begin
-                    else:
-                        p = find_newline(buf, words, begin)
-                        if p >= stop and not final:
-                            break
-                        pos = p + 1
-                        line += 1
-                        continue
-            if reason < 0:
-                end = find_key_end(buf, words, begin)
-                if end >= stop and not final:
+                    pos = point
+                outcome, number = enter_series(
+                    buf, words, pos, point, end, previous, cursor, scratch,
+                    series, series_hash, series_slots, keys, key_words,
+                )  # fmt: skip
+                if outcome == NO_ROOM:
+                    status = SERIES_FULL
                     break
-                if buf[end] == NEWLINE:
-                    at = begin if buf[begin] == COMMA else end
-                    reason = NO_MEASUREMENT if buf[begin] == COMMA else NO_FIELDS
-                else:
-                    length = end - pos
-                    h = hash_of(words, pos, length)
-                    number = find(words, pos, length, h, series_slots, series_hash, series, key_words)
-                    if number < 0:
-                        slot = -1 - number
-                        reason, at = check_key(buf, words, begin, end, scratch)
-                        if reason < 0 and recording and valid_utf8(buf, words, pos, point) >= 0:
-                            reason = NOT_UTF8
-                            at = point
-                        if reason < 0:
-                            number = cursor[SERIES]
-                            if (
-                                number == series_hash.size
-                                or 2 * number + 2 > series_slots.size
-                                or cursor[KEY_BYTES] + length + 16 > keys.size
-                            ):
-                                status = SERIES_FULL
-                                cursor[AT] = pos
-                                cursor[END] = end
-                                break
-                            offset = cursor[KEY_BYTES]
-                            for k in range(length):
-                                keys[offset + k] = buf[pos + k]
-                            add_entry(number, offset, length, h, slot, series_slots, series_hash, series)
-                            series[number, OFFSET] = begin - pos
-                            series[number, FLAG] = UNKNOWN
-                            series[number, NEXT] = number
-                            series[number, FIRST_FIELD] = -1 if previous < 0 else series[previous, FIRST_FIELD]
-                            cursor[SERIES] = number + 1
-                            cursor[KEY_BYTES] = offset + length
-            if reason < 0 and previous >= 0:
-                series[previous, NEXT] = number
+                at = number
+                if outcome == DONE and previous >= 0:
+                    series[previous, NEXT] = number
 
-        # the fields
         time = default_time
         timed = has_default
-        finish = end
-        if reason < 0:
-            if series[number, FLAG] == UNWANTED:
-                store = False
-                finish = find_quote_or_newline(buf, words, end)
-            if store or buf[finish] == QUOTE:
-                room = MAX_KEY - 3 - (end - point)
-                p = skip_blanks(buf, end)
-                f = series[number, FIRST_FIELD]
-                last = -1
-                if ends_line(buf, p):
-                    reason = NO_FIELDS
-                    at = p
-                while reason < 0:
-                    hit = False
-                    n = np.int64(0)
-                    if f >= 0:
-                        differ = (words[p] ^ field_heads[f, 0]) & field_heads[f, 1]
-                        differ |= (words[p + 8] ^ field_heads[f, 2]) & field_heads[f, 3]
-                        n = fields[f, LENGTH]
-                        hit = differ == U0
-                        if hit and n > 16:
-                            hit = p + n <= stop and same(words, p, field_words, fields[f, START], n)
-                    if not hit:
-                        q = p
-                        while True:
-                            c = buf[q]
-                            if c == NEWLINE:
-                                break
-                            if (c == EQUALS or c == COMMA or c == SPACE) and (q == p or buf[q - 1] != BACKSLASH):
-                                break
-                            q += 1
-                        if c != EQUALS:
-                            reason = NO_FIELD_KEY if q == p else NO_EQUALS
-                            at = q
-                            break
-                        if q == p:
-                            reason = NO_FIELD_KEY
-                            at = q
-                            break
-                        n = q + 1 - p
-                        h = hash_of(words, p, n)
-                        f = find(words, p, n, h, field_slots, field_hash, fields, field_words)
-                        if f < 0:
-                            bad = valid_utf8(buf, words, p, q)
-                            if bad >= 0 or n > MAX_KEY:
-                                reason = NOT_UTF8 if bad >= 0 else LONG_KEY
-                                at = max(bad, p)
-                                break
-                            status = NEW_FIELD
-                            cursor[AT] = p
-                            cursor[END] = q
-                            break
-                        if last < 0:
-                            series[number, FIRST_FIELD] = f
-                        else:
-                            fields[last, FOLLOWS] = f
-                    if n > room:
-                        reason = LONG_KEY
-                        at = p
+        broken = False
+        finish = end  # where the line ends
+        store = outcome == DONE and series[number, FLAG] != UNWANTED
+        fielded = store
+        if outcome == DONE and not store:
+            finish = find_quote_or_newline(buf, words, end)
+            fielded = buf[finish] == QUOTE  # a newline may be part of a string
+        if fielded:
+            room = MAX_KEY - 3 - (end - point)
+            p = skip_blanks(buf, end)
+            f = series[number, FIRST_FIELD]
+            last = np.int64(-1)
+            if ends_line(buf, p):
+                outcome = NO_FIELDS
+                at = p
+            while outcome == DONE:
+                hit = False
+                if f >= 0:
+                    differ = (words[p] ^ field_heads[f, 0]) & field_heads[f, 1]
+                    differ |= (words[p + 8] ^ field_heads[f, 2]) & field_heads[f, 3]
+                    hit = differ == U0
+                    n = fields[f, LENGTH]
+                    if hit and n > 16:
+                        hit = p + n <= stop and same(words, p, field_words, fields[f, START], n)
+                if not hit:
+                    outcome, f = find_field(buf, words, p, cursor, fields, field_hash, field_slots, field_words)
+                    if outcome != DONE:
+                        at = f
+                        status = NEW_FIELD
                         break
-                    last = f
-                    column = fields[f, COLUMN] if store else -1
-                    p += n
-                    c = buf[p]
-                    kind = ABSENT
-                    bits = np.int64(0)
-                    number_value = 0.0
-                    if (c >= DIGIT0 and c <= DIGIT9) or c == MINUS or c == DOT:
-                        negative = c == MINUS
-                        q = p + 1 if negative else p
-                        word = words[q] ^ ZEROS
-                        n = digits_in(word)
-                        mantissa = value_of(word, n)
-                        q += n
-                        places = np.int64(0)
-                        if n == 8:
-                            word = words[q] ^ ZEROS
-                            m = digits_in(word)
-                            mantissa = mantissa * POWERS[m] + value_of(word, m)
-                            q += m
-                            n += m
-                        c = buf[q]
-                        if c == DOT:
-                            q += 1
-                            word = words[q] ^ ZEROS
-                            places = digits_in(word)
-                            more = mantissa * POWERS[places] + value_of(word, places)
-                            q += places
-                            if places == 8:
-                                word = words[q] ^ ZEROS
-                                m = digits_in(word)
-                                more = more * POWERS[m] + value_of(word, m)
-                                q += m
-                                places += m
-                            mantissa = more
-                            n += places
-                            c = buf[q]
-                            kind = FLOAT
-                        elif c == LETTER_I:
-                            kind = INT
-                            q += 1
-                            c = buf[q]
-                        else:
-                            kind = FLOAT
-                        exponent = -places
-                        lost = False
-                        convert = column >= 0
-                        if n == 0 or n > 18 or not (c == COMMA or c == SPACE or c == NEWLINE or c == RETURN):
-                            reason, whole, mantissa, exponent, lost, q = scan_number(buf, p)
-                            if reason >= 0:
-                                at = q
-                                break
-                            kind = INT if whole else FLOAT
-                            if whole and mantissa > LARGEST and not (negative and mantissa == LARGEST + U1):
-                                reason = NUMBER_RANGE
-                                at = p
-                                break
-                            convert = True
-                            places = -exponent
-                            c = buf[q]
-                        if kind == INT:
-                            bits = np.int64(U0 - mantissa if negative else mantissa)
-                        elif lost or places < 0 or places > 22 or mantissa > EXACT:
-                            places = np.int64(-1)
-                            if convert:
-                                bits = slow_float(mantissa, exponent, lost, powers)
-                            if bits == -1:
-                                for k in range(solved_at.size):
-                                    if solved_at[k] == p:
-                                        bits = solved[k]
-                            if bits == -1:
-                                status = HARD_FLOAT
-                                cursor[AT] = p
-                                cursor[END] = q
-                                break
-                            if bits == -2:
-                                reason = NUMBER_RANGE
-                                at = p
-                                break
-                            if negative:
-                                bits |= SIGN
-                        else:
-                            number_value = np.float64(np.int64(mantissa)) / FLOAT_POWERS[places]
-                            if negative:
-                                number_value = -number_value
-                    elif c == QUOTE:
-                        quote, escaped, spans_lines = scan_string(buf, words, p, stop)
-                        if quote < 0:
-                            if quote == -2 and not final:
-                                complete = False
-                                break
-                            reason = OPEN_STRING
-                            at = p
-                            break
-                        broken = broken or spans_lines
-                        kind = STRING
-                        length = quote - p - 1
-                        places = np.int64(-1)
-                        if column < 0:
-                            bad = valid_utf8(buf, words, p + 1, quote)
-                        else:
-                            bad = np.int64(-1)
-                            h = hash_of(words, p + 1, length)
-                            known = find(words, p + 1, length, h, string_slots, string_hash, strings, words)
-                            if known < 0:
-                                bad = valid_utf8(buf, words, p + 1, quote)
-                                if bad < 0:
-                                    slot = -1 - known
-                                    known = cursor[STRINGS]
-                                    if known == string_hash.size or 2 * known + 2 > string_slots.size:
-                                        status = STRINGS_FULL
-                                        break
-                                    add_entry(known, p + 1, length, h, slot, string_slots, string_hash, strings)
-                                    strings[known, 2] = np.int64(escaped)
-                                    cursor[STRINGS] = known + 1
-                            bits = np.int64(known)
-                        if bad >= 0:
-                            reason = NOT_UTF8
-                            at = bad
-                            break
-                        q = quote + 1
-                        c = buf[q]
-                    elif c == COMMA or c == SPACE or ends_line(buf, p):
-                        reason = NO_VALUE
-                        at = p
-                        break
+                    if last < 0:
+                        series[number, FIRST_FIELD] = f
                     else:
-                        truth, q = scan_boolean(buf, p)
-                        if truth < 0:
-                            lower = np.int64(c) | 32
-                            at = p
-                            reason = BAD_VALUE
-                            if lower == 116 or lower == 102:
-                                reason = BAD_BOOLEAN
-                            elif c == PLUS or lower == LETTER_N or lower == LETTER_I:
-                                reason = BAD_NUMBER
-                            break
-                        kind = BOOL
-                        places = np.int64(-1)
-                        bits = truth
-                        c = buf[q]
-                    if column >= 0:
-                        old = kinds[column, row]
-                        counts[column, old] -= 1
-                        counts[column, kind] += 1
-                        kinds[column, row] = kind
-                        if kind == FLOAT and places >= 0:
-                            values[column, row] = number_value
-                        else:
-                            ints[column, row] = bits
-                    if c == COMMA:
-                        p = q + 1
-                        f = fields[last, FOLLOWS]
-                        continue
-                    if c == SPACE:
-                        p = skip_blanks(buf, q)
-                        if ends_line(buf, p):
-                            finish = p
-                            break
-                        reason, time, q = scan_time(buf, words, p)
-                        at = q
-                        if reason >= 0:
-                            break
-                        timed = True
-                        if buf[q] != SPACE and not ends_line(buf, q):
-                            reason = BAD_TIME
-                            break
-                        while buf[q] == SPACE:
-                            q += 1
-                        at = q
-                        if not ends_line(buf, q):
-                            reason = AFTER_TIME
-                        finish = q
-                        if time > LAST_TIME // scale or time < -(LAST_TIME // scale):
-                            reason = TIME_RANGE
-                            at = p
-                        time *= scale
-                        break
-                    finish = q
-                    if not ends_line(buf, q):
-                        reason = AFTER_STRING if kind == STRING else BAD_NUMBER
-                        at = q
+                        fields[last, FOLLOWS] = f
+                last = f
+                if fields[f, LENGTH] > room:
+                    outcome = LONG_KEY
+                    at = p
                     break
-                if status != MORE or not complete:
-                    clear_row(kinds, counts, row)
+                column = fields[f, COLUMN] if store else np.int64(-1)
+                p += fields[f, LENGTH]
+                c = buf[p]
+                if (c >= DIGIT0 and c <= DIGIT9) or c == MINUS or c == DOT:  # noqa: SIM109
+                    outcome, kind, bits, q = read_number(buf, words, p, column >= 0, powers, solved_at, solved)
+                elif c == QUOTE:
+                    kind = STRING
+                    outcome, bits, q, more = read_string(
+                        buf, words, p, stop, final, column >= 0, cursor, strings, string_hash, string_slots
+                    )
+                    broken = broken or more
+                else:
+                    kind = BOOL
+                    outcome, bits, q = read_boolean(buf, p)
+                if outcome != DONE:
+                    status = STRINGS_FULL
+                    if outcome == HARD:
+                        status = HARD_FLOAT
+                        cursor[AT] = p
+                        cursor[END] = q
+                    at = q
                     break
-                if reason < 0 and not timed:
-                    reason = NO_TIME
+                if column >= 0:
+                    counts[column, kinds[column, row]] -= 1
+                    counts[column, kind] += 1
+                    kinds[column, row] = kind
+                    ints[column, row] = bits
+                c = buf[q]
+                if c == COMMA:
+                    p = q + 1
+                    f = fields[last, FOLLOWS]
+                    continue
+                finish = q
+                if c == SPACE:
+                    outcome, stamp, finish = read_time(buf, words, q, scale)
                     at = finish
-            if reason < 0:
-                if buf[finish] == RETURN:
-                    finish += 1
-                if finish >= stop and not final:
-                    clear_row(kinds, counts, row)
-                    break
-
-        if reason >= 0:
-            finish = stop if reason == CUT_RECORD else find_newline(buf, words, point)
-            clear_row(kinds, counts, row)
-            if finish >= stop and not final:
+                    if outcome == ABSENT_TIME:
+                        outcome = DONE
+                    elif outcome == DONE:
+                        time = stamp
+                        timed = True
+                elif not ends_line(buf, q):
+                    outcome = AFTER_STRING if kind == STRING else BAD_NUMBER
+                    at = q
                 break
+            if outcome == DONE and not timed:
+                outcome = NO_TIME
+                at = finish
+            if outcome == NO_ROOM or outcome == HARD or outcome == INCOMPLETE:  # noqa: SIM109
+                if outcome == INCOMPLETE:
+                    status = MORE
+                clear_row(kinds, counts, row)
+                break
+            status = MORE
+
+        if outcome == DONE:
+            if buf[finish] == RETURN:
+                finish += 1
+        else:
+            finish = stop if outcome == CUT_RECORD else find_newline(buf, words, point)
+        if finish >= stop and not final:
+            clear_row(kinds, counts, row)
+            break
+        if outcome != DONE:
+            clear_row(kinds, counts, row)
             if cursor[ERRORS] < errors.shape[0]:
                 errors[cursor[ERRORS], 0] = line
                 errors[cursor[ERRORS], 1] = min(at, stop)
-                errors[cursor[ERRORS], 2] = reason
+                errors[cursor[ERRORS], 2] = outcome
                 errors[cursor[ERRORS], 3] = pos
             cursor[ERRORS] += 1
-            reasons[reason] += 1
+            reasons[outcome] += 1
         else:
             if store:
                 times[row] = time
