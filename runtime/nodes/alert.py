@@ -23,13 +23,14 @@ from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
 from tickc.runtime.nodes.window import grown
+from tickc.runtime.topics import Switch, Topics
 
 # Bits of a row: 1 << k says that the predicate of level k + 1 holds, 8 << k that the reset of level k + 1 is false, so
 # that the level stays. FORCED: the level is known already and stands in the lowest two bits.
 FORCED = 64
 
-STATE = np.dtype([("index", "i4"), ("known", "i1"), ("flapping", "i1"), ("fired", "i1"), ("begun", "i1"),
-                  ("first", "i8"), ("last", "i8")])  # fmt: skip
+STATE = np.dtype([("level", "i1"), ("known", "i1"), ("flapping", "i1"), ("fired", "i1"), ("begun", "i1"),
+                  ("index", "i4"), ("first", "i8"), ("last", "i8")])  # fmt: skip
 SETTINGS = np.dtype([("only_changes", "i1"), ("repeat", "i8"), ("flaps", "i1"), ("low", "f8"), ("high", "f8"),
                      ("no_recoveries", "i1"), ("all", "i1")])  # fmt: skip
 MEMORY = np.dtype([("known", "i1"), ("level", "i1"), ("time", "i8")])
@@ -84,33 +85,43 @@ def tested_once(mask, current, stateful):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def change_share(ring, index):  # type: ignore[no-untyped-def]
-    """Weighted share of changes in a history (alertState.percentChange, with its odd order)."""
-    n = ring.size
+def change_share(history, g, index):  # type: ignore[no-untyped-def]
+    """Weighted share of changes in a group's history (alertState.percentChange, with its odd order)."""
+    n = history.shape[1]
     weight = 0.8
     step = (1.2 - weight) / (n - 1)
     changes = 0.0
-    for k in range(n - 1):
-        at = (k + index) % n
-        before = at - 1 if at > 0 else n - 1
-        if ring[at] != ring[before]:
+    at = index
+    before = index - 1 if index > 0 else n - 1
+    for _ in range(n - 1):
+        if history[g, at] != history[g, before]:
             changes += weight
         weight += step
+        before = at
+        at = at + 1 if at + 1 < n else 0
     return changes / (n - 1)
 
 
 @kernel
-def push(s, ring, time, level, settings):  # type: ignore[no-untyped-def]
-    """Record a level (alertState.addEvent). s: STATE, ring: u1[history]. Returns 1 if changed, 2 if expired, else 0."""
-    changed = ring[s["index"]] != level
-    s["index"] = (s["index"] + 1) % ring.size
-    ring[s["index"]] = level
+def flap(s, history, g, level, settings):  # type: ignore[no-untyped-def]
+    """Record a level in a group's ring and see whether it flaps (alertState.updateFlapping)."""
+    index = (np.int64(s["index"]) + 1) % history.shape[1]
+    s["index"] = index
+    history[g, index] = level
+    share = change_share(history, g, index)
+    if s["flapping"] and share < settings["low"]:
+        s["flapping"] = 0
+    elif not s["flapping"] and share > settings["high"]:
+        s["flapping"] = 1
+
+
+@kernel
+def push(s, history, g, time, level, settings):  # type: ignore[no-untyped-def]
+    """Record a level of group g (alertState.addEvent); s: its STATE. Returns 1 if changed, 2 if expired, else 0."""
+    changed = s["level"] != level
+    s["level"] = level
     if settings["flaps"]:
-        share = change_share(ring, s["index"])
-        if s["flapping"] and share < settings["low"]:
-            s["flapping"] = 0
-        elif not s["flapping"] and share > settings["high"]:
-            s["flapping"] = 1
+        flap(s, history, g, level, settings)
     if changed:
         return 1
     if settings["repeat"] != 0 and (not s["fired"] or time - s["last"] >= settings["repeat"]):
@@ -119,15 +130,14 @@ def push(s, ring, time, level, settings):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def trigger(s, ring, time):  # type: ignore[no-untyped-def]
-    """Note that the alert was triggered (alertState.triggered). Returns for how long it has been on."""
+def trigger(s, time, before):  # type: ignore[no-untyped-def]
+    """Note that a group was triggered, whose level was `before` (alertState.triggered); returns how long it is on."""
     s["last"] = time
     s["fired"] = 1
-    before = s["index"] - 1 if s["index"] > 0 else ring.size - 1
-    if ring[before] == 0:
+    if before == 0:
         s["first"] = time
         s["begun"] = 1
-    return s["last"] - s["first"] if s["begun"] else FOREVER
+    return time - s["first"] if s["begun"] else FOREVER
 
 
 @kernel
@@ -140,23 +150,23 @@ def is_held_back(s, outcome, settings):  # type: ignore[no-untyped-def]
 def alert_points(time, mask, group, start, stop, stateful, settings, state, history, out):  # type: ignore[no-untyped-def]
     """Take points start…stop-1 through their groups' state machines (alertState.Point).
 
-    time: i8[n] ns, mask: u1[n] bits, group: i4[n], settings: SETTINGS[1], state: STATE[groups], history: u1[groups, h]
-    -> out: i8[m, 6], a row each time an alert is triggered. Stops before a point that would not test each predicate
-    of the bits `stateful` exactly once. Returns how many rows were written, and where it stopped.
+    time: i8[n] ns, mask: u1[n] bits, group: i4[n], settings: SETTINGS[1], state: STATE[groups], history: u1[groups, h],
+    used for flapping only -> out: i8[m, 6], a row each time an alert is triggered. Stops before a point that would not
+    test each predicate of the bits `stateful` exactly once. Returns how many rows were written, and where it stopped.
     """
     rules = settings[0]
     found = 0
     for i in range(start, stop):
-        s = state[group[i]]
-        ring = history[group[i]]
-        current = np.int64(ring[s["index"]])
+        g = group[i]
+        s = state[g]
+        current = np.int64(s["level"])
         if stateful != 0 and not tested_once(mask[i], current, stateful):
             return found, i
         level = next_level(mask[i], current)
-        outcome = push(s, ring, time[i], level, rules)
+        outcome = push(s, history, g, time[i], level, rules)
         if is_held_back(s, outcome, rules) or (level == 0 and outcome != 1):
             continue
-        out[found, DURATION] = trigger(s, ring, time[i])
+        out[found, DURATION] = trigger(s, time[i], current)
         out[found, UNIT] = i
         out[found, LEVEL] = level
         out[found, SENT] = not (rules["no_recoveries"] and level == 0)
@@ -180,9 +190,9 @@ def alert_batches(  # type: ignore[no-untyped-def]
     for j in range(start, stop):
         if begin[j] == end[j]:
             continue
-        s = state[group[j]]
-        ring = history[group[j]]
-        current = np.int64(ring[s["index"]])
+        g = group[j]
+        s = state[g]
+        current = np.int64(s["level"])
         lowest = 3
         highest = 0
         best = -1
@@ -197,10 +207,10 @@ def alert_batches(  # type: ignore[no-untyped-def]
                 best = i
         level = lowest if rules["all"] else highest
         when = tmax[j] if rules["all"] or level == 0 else time[best]
-        outcome = push(s, ring, when, level, rules)
+        outcome = push(s, history, g, when, level, rules)
         if outcome != 1 if level == 0 else is_held_back(s, outcome, rules):
             continue
-        out[found, DURATION] = trigger(s, ring, when)
+        out[found, DURATION] = trigger(s, when, current)
         out[found, UNIT] = j
         out[found, LEVEL] = level
         out[found, SENT] = not (rules["no_recoveries"] and level == 0)
@@ -213,8 +223,32 @@ def alert_batches(  # type: ignore[no-untyped-def]
 @kernel
 def resume(group, time, level, since, settings, state, history):  # type: ignore[no-untyped-def]
     """Start a group at a level that its topic remembers (AlertNode.restoreEventState)."""
-    push(state[group], history[group], time, level, settings[0])
-    trigger(state[group], history[group], since)
+    push(state[group], history, group, time, level, settings[0])
+    trigger(state[group], since, 0)
+
+
+@kernel
+def first_rows(group, known, out):  # type: ignore[no-untyped-def]
+    """The rows in which new groups appear. group: i4[n], known: bool[groups], which they become -> out: i8[groups]."""
+    found = 0
+    for i in range(group.size):
+        if not known[group[i]]:
+            known[group[i]] = True
+            out[found] = i
+            found += 1
+    return found
+
+
+@kernel
+def repeated(codes, rows, seen, out):  # type: ignore[no-untyped-def]
+    """Whether the code of each of `rows` (i8[k], ascending) stands in an earlier row. codes: i4[n], seen: bool[codes],
+    all false -> out: bool[k]."""
+    k = 0
+    for i in range(codes.size):
+        if k < rows.size and rows[k] == i:
+            out[k] = seen[codes[i]]
+            k += 1
+        seen[codes[i]] = True
 
 
 @kernel
@@ -226,83 +260,6 @@ def collect(ids, level, time, memory, previous):  # type: ignore[no-untyped-def]
         m["known"] = 1
         m["level"] = level[i]
         m["time"] = time[i]
-
-
-@dataclass(slots=True)
-class _Deferred:
-    """Events of a category that some alert inhibits: they wait until all alerts are through with the round."""
-
-    alert: Alert
-    events: Events
-    ids: Array
-    seq: Array
-
-
-@dataclass(slots=True)
-class _Switch:
-    """An inhibitor of `alert` that goes on or off."""
-
-    alert: Alert
-    rule: int
-    values: tuple[str, ...]
-    on: bool
-
-
-class Topics:
-    """What the alerts of one graph know of each other: named topics, and which categories are inhibited.
-
-    Kapacitor's alerts run side by side, so what one sees of another depends on chance. Here an event at one input row
-    sees what happened at earlier rows, and at the same row in alerts that come earlier in the graph.
-    """
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-        self._deferred: list[_Deferred] = []
-        self._switches: list[tuple[int, int, int, _Switch]] = []
-
-    def join(self, alert: Alert) -> int:
-        """Take an alert in, in graph order; returns its number."""
-        self.alerts.append(alert)
-        return len(self.alerts) - 1
-
-    def sharing(self, topic: str) -> list[Alert]:
-        """The alerts that send to a named topic."""
-        return [a for a in self.alerts if a.topic == topic]
-
-    def guards(self, category: str) -> bool:
-        """Whether some alert inhibits events of the category."""
-        return any(rule[0] == category for a in self.alerts for rule in a.inhibit)
-
-    def defer(self, alert: Alert, events: Events, ids: Array, seq: Array) -> None:
-        """Hold events back until the round is over."""
-        self._deferred.append(_Deferred(alert, events, ids, seq))
-
-    def switch(self, seq: int, change: _Switch) -> None:
-        """Note that an inhibitor goes on or off at an input row."""
-        self._switches.append((seq, change.alert.number, len(self._switches), change))
-
-    def deliver(self, last: Alert) -> None:
-        """At the end of a round: decide on the events held back, and send them by way of the last alert."""
-        steps: list[tuple[int, int, int, int, Any]] = [(s, n, 0, i, change) for s, n, i, change in self._switches]
-        allowed = [np.ones(len(d.events), np.bool_) for d in self._deferred]
-        for k, deferred in enumerate(self._deferred):
-            steps.extend((s, deferred.alert.number, 1, i, k) for i, s in enumerate(deferred.seq.tolist()))
-        for _, _, _, i, what in sorted(steps, key=lambda step: step[:4]):
-            if isinstance(what, _Switch):
-                what.alert.on[what.rule, what.values] += 1 if what.on else -1
-            else:
-                deferred = self._deferred[what]
-                allowed[what][i] = not self._inhibited(deferred.alert.category, deferred.events.tags[i])
-        for deferred, mask in zip(self._deferred, allowed):
-            last.outputs.extend(deferred.alert.sent(deferred.events, deferred.ids, mask, deferred.seq))
-        self._deferred, self._switches = [], []
-
-    def _inhibited(self, category: str, tags: Mapping[str, str]) -> bool:
-        return any(
-            rule[0] == category and alert.on[k, tuple(tags.get(t, "") for t in rule[1:])] > 0
-            for alert in self.alerts
-            for k, rule in enumerate(alert.inhibit)
-        )
 
 
 class Headers:
@@ -445,7 +402,8 @@ class Alert(Operator):
     def _run(self, work: _Work) -> Iterable[Batch]:
         batch, n = work.batch, len(work.batch)
         self.state = grown(self.state, len(batch.groups))
-        self.history = grown(self.history, len(batch.groups))
+        if self.settings["flaps"][0]:
+            self.history = grown(self.history, len(batch.groups))
         if self.ids.reads is None:
             self._id_codes(work, slice(0, n))  # a template error ends the task, whichever point it hits
         out = np.empty((n, 6), np.int64)
@@ -457,7 +415,8 @@ class Alert(Operator):
             triggered = out[total : total + found]
             total += found
             self._switch(work, triggered)
-            events = triggered[triggered[:, SENT] != 0]
+            sent = triggered[:, SENT] != 0
+            events = triggered if sent.all() else triggered[sent]
             if len(events):
                 parts.append((events, self._remember(work, events)))
         if parts:
@@ -537,7 +496,7 @@ class Alert(Operator):
     def _force(self, work: _Work, unit: int) -> None:
         """Find the levels of the rows of one point or batch by testing as Kapacitor does."""
         group = work.batch.group[unit]
-        current = int(self.history[group, self.state["index"][group]])
+        current = int(self.state["level"][group])
         rows = work.rows(unit, unit + 1)
         for row in range(rows.start, rows.stop):
             work.bits[row] = FORCED | self._level(work, row, current)
@@ -572,14 +531,18 @@ class Alert(Operator):
         part ends before the new group, so that its events are known by then.
         """
         n, group = len(work.batch), work.batch.group
-        new = np.flatnonzero(self.state["known"][group] == 0) if self._remembers else np.zeros(0, np.int64)
-        if not len(new):
-            return [(0, n, new)]
-        _, first = np.unique(group[new], return_index=True)
-        fresh = np.sort(new[first])
+        known = self.state["known"].astype(np.bool_)
+        fresh = np.empty(len(known), np.int64)
+        if self._remembers and not known[: len(work.batch.groups)].all():
+            fresh = fresh[: first_rows(group, known, fresh)]
+        else:
+            fresh = fresh[:0]
+        if not len(fresh):
+            return [(0, n, fresh)]
         codes = self._id_codes(work, slice(0, int(fresh[-1]) + 1))
-        _, earliest, which = np.unique(codes, return_index=True, return_inverse=True)
-        cuts = fresh[earliest[which[fresh]] < fresh]
+        again = np.empty(len(fresh), np.bool_)
+        repeated(codes, fresh, np.zeros(len(self.ids.vocabulary), np.bool_), again)
+        cuts = fresh[again]
         edges = [0, *cuts.tolist(), n]
         at = np.searchsorted(fresh, edges)
         return [(a, b, fresh[i:j]) for a, b, i, j in zip(edges, edges[1:], at, at[1:])]
@@ -667,7 +630,7 @@ class Alert(Operator):
             self.inhibiting[group] = level > 0
             for k, rule in enumerate(self.inhibit):
                 equal = tuple(groups[group].tags.get(t, "") for t in rule[1:])
-                self.topics.switch(int(work.batch.seq[unit]), _Switch(self, k, equal, level > 0))
+                self.topics.switch(int(work.batch.seq[unit]), Switch(self, k, equal, level > 0))
 
     # -- what comes out
 

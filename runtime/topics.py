@@ -1,0 +1,92 @@
+"""What the alerts of one graph know of each other: named topics, and which categories are inhibited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array
+from tickc.runtime.events import Events
+
+if TYPE_CHECKING:
+    from tickc.runtime.nodes.alert import Alert
+
+
+@dataclass(slots=True)
+class Deferred:
+    """Events of a category that some alert inhibits: they wait until all alerts are through with the round."""
+
+    alert: Alert
+    events: Events
+    ids: Array
+    seq: Array
+
+
+@dataclass(slots=True)
+class Switch:
+    """An inhibitor of `alert` that goes on or off."""
+
+    alert: Alert
+    rule: int
+    values: tuple[str, ...]
+    on: bool
+
+
+class Topics:
+    """What the alerts of one graph know of each other: named topics, and which categories are inhibited.
+
+    Kapacitor's alerts run side by side, so what one sees of another depends on chance. Here an event at one input row
+    sees what happened at earlier rows, and at the same row in alerts that come earlier in the graph.
+    """
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+        self._deferred: list[Deferred] = []
+        self._switches: list[tuple[int, int, int, Switch]] = []
+
+    def join(self, alert: Alert) -> int:
+        """Take an alert in, in graph order; returns its number."""
+        self.alerts.append(alert)
+        return len(self.alerts) - 1
+
+    def sharing(self, topic: str) -> list[Alert]:
+        """The alerts that send to a named topic."""
+        return [a for a in self.alerts if a.topic == topic]
+
+    def guards(self, category: str) -> bool:
+        """Whether some alert inhibits events of the category."""
+        return any(rule[0] == category for a in self.alerts for rule in a.inhibit)
+
+    def defer(self, alert: Alert, events: Events, ids: Array, seq: Array) -> None:
+        """Hold events back until the round is over."""
+        self._deferred.append(Deferred(alert, events, ids, seq))
+
+    def switch(self, seq: int, change: Switch) -> None:
+        """Note that an inhibitor goes on or off at an input row."""
+        self._switches.append((seq, change.alert.number, len(self._switches), change))
+
+    def deliver(self, last: Alert) -> None:
+        """At the end of a round: decide on the events held back, and send them by way of the last alert."""
+        steps: list[tuple[int, int, int, int, Any]] = [(s, n, 0, i, change) for s, n, i, change in self._switches]
+        allowed = [np.ones(len(d.events), np.bool_) for d in self._deferred]
+        for k, deferred in enumerate(self._deferred):
+            steps.extend((s, deferred.alert.number, 1, i, k) for i, s in enumerate(deferred.seq.tolist()))
+        for _, _, _, i, what in sorted(steps, key=lambda step: step[:4]):
+            if isinstance(what, Switch):
+                what.alert.on[what.rule, what.values] += 1 if what.on else -1
+            else:
+                deferred = self._deferred[what]
+                allowed[what][i] = not self._inhibited(deferred.alert.category, deferred.events.tags[i])
+        for deferred, mask in zip(self._deferred, allowed):
+            last.outputs.extend(deferred.alert.sent(deferred.events, deferred.ids, mask, deferred.seq))
+        self._deferred, self._switches = [], []
+
+    def _inhibited(self, category: str, tags: Mapping[str, str]) -> bool:
+        return any(
+            rule[0] == category and alert.on[k, tuple(tags.get(t, "") for t in rule[1:])] > 0
+            for alert in self.alerts
+            for k, rule in enumerate(alert.inhibit)
+        )
