@@ -166,7 +166,7 @@ def test_a_name_alone_is_not_looked_up() -> None:
 
 
 BAD_DURATION = 'invalid duration string for var x: invalid duration "5"'
-VARS = {
+VARS: dict[str, Any] = {
     "limit": {"type": "float", "value": 41},
     "n": {"type": "int", "value": -3},
     "s": {"type": "string", "value": "is-"},
