@@ -345,6 +345,7 @@ class InfluxQL(Operator):
             index, start, stop, kind, bad,
         )  # fmt: skip
         self._count_errors(bad)
+        index = index[: int(stop[-1])] if m else index[:0]
         slices = Slices(
             batch.rows, index, start, stop, kind.astype(np.uint8), batch.tmax, batch.group,
             self.names.of(batch.group), batch.seq,
