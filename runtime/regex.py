@@ -33,11 +33,12 @@ class Regex:
 
     pattern: str
     names: tuple[str, ...]  # of the groups; "" where one has none and for the whole match
+    has_no_boundary: bool  # it uses \B
     matcher: Any = field(repr=False, compare=False)
 
     def search(self, text: str) -> bool:
         """Whether the pattern matches anywhere in `text`."""
-        return self.matcher.search(_valid(text)) is not None
+        return self._find(_valid(text), 0) is not None
 
     def replace_all(self, text: str, template: str) -> str:
         """`text` with each match replaced by `template`, in which `$1`, `${1}`, `$name`, `${name}` stand for groups.
@@ -61,11 +62,23 @@ class Regex:
         """The spans of all groups of each match, (-1, -1) for a group that took no part."""
         position = 0
         while position <= len(text):
-            found = self.matcher.search(text, position)
+            found = self._find(text, position)
             if found is None:
                 return
             yield [found.span(i) for i in range(len(self.names))]
             position = max(found.end(), position + 1)
+
+    def _find(self, text: str, position: int) -> Any:
+        """The first match from `position` on. RE2 finds `\\B` between two bytes of a character; that is no match."""
+        if self.has_no_boundary and not text.isascii():
+            data = text.encode()
+            while found := self.matcher.search(data, len(text[:position].encode())):
+                start = len(data[: found.start()].decode("utf-8", "ignore"))
+                if len(text[:start].encode()) == found.start():
+                    return self.matcher.search(text, start)
+                position = start + 1
+            return None
+        return self.matcher.search(text, position)
 
     def _group(self, text: str, name: str, spans: list[tuple[int, int]]) -> str:
         """What the group `name` matched; of several with the name, the first that took part."""
@@ -93,7 +106,7 @@ def compile_regex(pattern: str) -> Regex:
         matcher = re2.compile(translated, options)
     except re2.error:
         raise RegexError("expression too large", pattern) from None
-    return Regex(pattern, tuple(reader.names), matcher)
+    return Regex(pattern, tuple(reader.names), reader.has_no_boundary, matcher)
 
 
 _BAD_BYTES = {0xDC00 + byte: "\ufffd" for byte in range(0x80, 0x100)}
@@ -209,6 +222,7 @@ class _Reader:
         self.pattern = pattern
         self.position = 0
         self.names = [""]
+        self.has_no_boundary = False
         self.open = [_Group()]
         self.out: list[str] = []
 
@@ -367,6 +381,7 @@ class _Reader:
                 self._literal(c)
             self.position += 2 + len(quoted) + len(end)
         elif following and following in "AbBz":
+            self.has_no_boundary |= following == "B"
             self.open[-1].push(1, 1)
             self._write(f"\\{following}", 2)
         elif (text := self._class_escape(inside=False)) is not None:

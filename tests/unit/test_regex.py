@@ -60,3 +60,9 @@ def test_bytes_that_are_no_utf8() -> None:
     assert compile_regex("^a.b$").search("a\udcffb")
     assert compile_regex("é").replace_all("\udcffé\udcc3", "\udcc3") == "\udcff\udcc3\udcc3"
     assert compile_regex("x").replace_all("\udcc3x", "\udca9") == "é"
+
+
+def test_no_match_between_the_bytes_of_a_character() -> None:
+    assert not compile_regex(r"\B").search("aéa")
+    assert compile_regex(r"\B").search("aéé")
+    assert compile_regex(r"\B").replace_all("aéééa", "-") == "aé-é-éa"
