@@ -1,0 +1,56 @@
+# make demo    compile an example task, run it over example data, print the alerts
+# make test    the same, then all tests
+# make data    the examples' data (examples/data)
+# make clean   remove all that these make
+#
+# Only Python 3.11 or newer is needed. Everything goes into .venv (packages, machine code) and out.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --no-input -q
+TICKC := $(RUN) -m tickc
+PYTEST_ARGS ?= -q -n 2
+DATA := examples/data/cpu.parquet
+
+export TICKC_CACHE ?= $(CURDIR)/$(VENV)/cache
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test data clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/installed $(DATA)
+	@mkdir -p out/demo
+	@printf '\n$$ tickc compile examples/cpu_alert.tick -o out/demo/cpu_alert.py\n'
+	@$(TICKC) compile examples/cpu_alert.tick -o out/demo/cpu_alert.py
+	@printf '\n$$ tickc backfill out/demo/cpu_alert.py --input $(DATA) --output out/demo/results\n'
+	@$(TICKC) backfill out/demo/cpu_alert.py --input $(DATA) --output out/demo/results --overwrite
+	@printf '\nThe alerts:\n'
+	@$(RUN) examples/show_alerts.py out/demo/results
+	@printf '\nThe module is out/demo/cpu_alert.py, the results are in out/demo/results.\n'
+
+test: $(VENV)/installed-test demo
+	$(RUN) -m pytest --benchmark-disable $(PYTEST_ARGS)
+
+data: $(VENV)/installed
+	$(RUN) examples/make_data.py
+
+$(DATA): examples/make_data.py | $(VENV)/installed
+	@$(RUN) examples/make_data.py
+
+$(RUN):
+	@test -n "$(PYTHON)" || { echo 'tickc needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(RUN)
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(RUN)
+	$(PIP) install -e '.[test]'
+	@touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) out build dist examples/data *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
