@@ -34,14 +34,14 @@ def read_recording(
 
 def write_recording(path: str | os.PathLike[str], batches: Iterable[Rows]) -> int:
     """Write points as a recording, gzip where the name ends in `.gz`; the file appears whole. Returns how many."""
+    from tickc.runtime.rowtext import lines
     from tickc.runtime.sinks.files import whole_file
-    from tickc.runtime.sinks.line_protocol import lines_of
 
     written = 0
     with whole_file(os.fspath(path)) as file:
         for rows in batches:
             databases, policies = rows.database.tolist(), rows.policy.tolist()
-            for database, policy, line in zip(databases, policies, lines_of(rows)):
-                file.write(f"{database or ''}\n{policy or ''}\n{line}\n".encode())
+            for database, policy, line in zip(databases, policies, lines(rows)):
+                file.write(f"{database or ''}\n{policy or ''}\n{line}\n".encode("utf-8", "surrogateescape"))
             written += len(rows)
     return written

@@ -616,7 +616,7 @@ def read_boolean(buf, p):  # type: ignore[no-untyped-def]
     lower = np.int64(buf[p]) | 32
     if lower == 116 or lower == 102:
         return BAD_BOOLEAN, np.int64(0), p
-    numeric = buf[p] == PLUS or lower == LETTER_N or lower == LETTER_I  # noqa: SIM109
+    numeric = buf[p] == PLUS or lower in (LETTER_N, LETTER_I)
     return BAD_NUMBER if numeric else BAD_VALUE, np.int64(0), p
 
 
@@ -682,16 +682,15 @@ def enter_series(  # type: ignore[no-untyped-def]
 def find_field(buf, words, p, cursor, fields, field_hash, field_slots, field_words):  # type: ignore[no-untyped-def]
     """The number of the field whose key begins at `p`: (outcome, number or place); NO_ROOM where it is a new one."""
     q = p
-    while True:
-        c = buf[q]
-        if c == NEWLINE:
-            break
-        if (c == EQUALS or c == COMMA or c == SPACE) and (q == p or buf[q - 1] != BACKSLASH):  # noqa: SIM109
-            break
+    c = buf[q]
+    while c != NEWLINE and c != EQUALS and c != COMMA and c != SPACE:
         q += 1
+        if c == BACKSLASH and buf[q] != NEWLINE:
+            q += 1
+        c = buf[q]
     if q == p:
         return NO_FIELD_KEY, p
-    if c != EQUALS:
+    if c != EQUALS or buf[q - 1] == BACKSLASH:  # InfluxDB's second pass would not see an `=` behind two backslashes
         return NO_EQUALS, q
     n = q + 1 - p
     number = find(words, p, n, hash_of(words, p, n), field_slots, field_hash, fields, field_words)
