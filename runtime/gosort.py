@@ -85,7 +85,7 @@ def _bit_length(n: Any) -> int:
 
 @routine
 def _sort(keys: Any, ties: Any, part: Any, lo: Any, hi: Any, order: Any) -> None:
-    """Sort `part[lo:hi]`. The recursion of Go's pdqsort is a stack of ranges: of a partition's sides the shorter goes first.
+    """Sort `part[lo:hi]`. Go's recursion is a stack of ranges here: of a partition's sides the shorter goes first.
 
     A row of the stack: begin, end, bad pivots left, whether the last partition was balanced, whether it moved nothing.
     """
