@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.batch import Array, Column, Groups, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.gotemplate import Duration, Missing, parse
-from tickc.runtime.gotext import format_duration_go, format_float_g
+from tickc.runtime.gotemplate import Duration, Missing, Template, TemplateError, parse
 from tickc.runtime.kinds import Kind
 from tickc.runtime.rowtext import Writers, values
 
@@ -23,40 +22,28 @@ DEFAULT_MESSAGE = "{{ .ID }} is {{ .Level }}"
 DEFAULT_DETAILS = "{{ json . }}"
 SERVER = {"Hostname": "localhost", "ClusterID": "", "ServerID": ""}
 
-_PIECE = re.compile(
-    r"\{\{ *(?:\.(?P<name>Name|Group|TaskName|ID|Level)"
-    r'|index +\.(?P<map>Tags|Fields) +"(?P<key>[^"\\{}]*)") *\}\}'
+# templates that cannot fail, whatever the record: nothing but texts, names and members of maps
+_HARMLESS = re.compile(
+    r'\{\{-? *(\.(Name|Group|TaskName|ID|Level|Time|Duration)|index +\.(Tags|Fields) +"[^"\\{}]*") *-?\}\}'
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a simple template: a literal (`what` ""), a name of the record, or a member of Tags or Fields."""
-
-    what: str
-    text: str
-
-
-def pieces(template: str) -> list[Piece] | None:
-    """A template that is nothing but texts, names and members of maps; None where it is more than that."""
-    out: list[Piece] = []
-    end = 0
-    for found in _PIECE.finditer(template):
-        out.append(Piece("", template[end : found.start()]))
-        if found["name"]:
-            out.append(Piece(found["name"], ""))
-        else:
-            out.append(Piece(found["map"], found["key"]))
-        end = found.end()
-    out.append(Piece("", template[end:]))
-    if any("{{" in p.text for p in out if not p.what):
-        return None
-    return [p for p in out if p.what or p.text]
+def can_fail(template: str) -> bool:
+    """Whether rendering may end in an error."""
+    return "{{" in _HARMLESS.sub("", template)
 
 
 def group_text(group_id: str) -> str:
     """`.Group`: the id, `nil` for the group without dimensions."""
     return group_id or "nil"
+
+
+class IdError(Exception):
+    """The id template fails on a row (the first one that is like it)."""
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(text)
+        self.row = row
 
 
 class Ids:
@@ -66,8 +53,10 @@ class Ids:
         self.template = parse(template, "id", data_shape="id")
         self.task = task
         self.vocabulary = Vocabulary()
-        parts = pieces(template)
-        self.reads: set[str] | None = None if parts is None else {p.text for p in parts if p.what == "Tags"}
+        self.can_fail = can_fail(template)
+        columns = self.template.columns
+        whole = columns is None or "Tags" in columns
+        self.reads = None if whole else {c[5:] for c in columns or () if c.startswith("Tags.")}
         self._derive()
 
     def _derive(self) -> None:
@@ -100,7 +89,10 @@ class Ids:
             else:
                 own = {k: v for k, text in tags.items() if (v := text.at(row)) is not None}
             record = {"Name": name.at(row) or "", "Group": group_text(home.id), "Tags": own}
-            text = self.template.render({**record, "TaskName": self.task, "ServerInfo": SERVER})
+            try:
+                text = self.template.render({**record, "TaskName": self.task, "ServerInfo": SERVER})
+            except TemplateError as error:
+                raise IdError(row, str(error)) from error
             return self.vocabulary.code(text)
 
         return self._lookup.groups(self._combinations.encode(columns), make)
@@ -127,9 +119,9 @@ class Texts:
         self.task = task
         self.message = parse(message, "message", data_shape="message")
         self.details = parse(DEFAULT_DETAILS if details is None else details, "details", True, "details")
-        self.pieces = pieces(message)
         self.plain_details = details if details is not None and "{{" not in details else None
-        self.can_fail = self.pieces is None or (details is not None and self.plain_details is None)
+        self.message_can_fail = can_fail(message)
+        self.details_can_fail = details is not None and self.plain_details is None
 
 
 _NIL: object = object()  # a field that is there without a value
@@ -141,13 +133,6 @@ _TEMPLATE_VALUES: Writers = {
     Kind.STRING: lambda data: data.tolist(),
     Kind.NIL: lambda n: [_NIL] * n,
     Kind.HOLE: lambda n: [Missing()] * n,
-}
-_PRINTED: Writers = {
-    Kind.FLOAT: lambda data: [format_float_g(v) for v in data.tolist()],
-    Kind.INT: lambda data: [str(v) for v in data.tolist()],
-    Kind.DURATION: lambda data: [format_duration_go(v) for v in data.tolist()],
-    Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
-    Kind.STRING: lambda data: data.tolist(),
 }
 
 
@@ -176,18 +161,38 @@ class Events:
     @cached_property
     def messages(self) -> list[str]:
         """The events' messages; raises TemplateError where the template fails."""
-        columns = self._columns()
-        if columns is None:
-            return [self.texts.message.render(record) for record in self._records()]
-        return ["".join(parts) for parts in zip(*columns)] if columns else [""] * len(self)
+        names = self.texts.message.columns
+        if names is None or not {*names} <= {"ID", "Level", "TaskName"}:
+            return self._rendered(self.texts.message, {})
+        _, first, which = np.unique(self.id.codes * np.int64(4) + self.level, return_index=True, return_inverse=True)
+        distinct = self.take(first)._rendered(self.texts.message, {})
+        return [distinct[i] for i in which.tolist()]
 
     @cached_property
     def details(self) -> list[str]:
         """The events' details; raises TemplateError where the template fails."""
         if self.texts.plain_details is not None:
             return [self.texts.plain_details] * len(self)
-        render = self.texts.details.render
-        return [render({**record, "Message": m}) for record, m in zip(self._records(), self.messages)]
+        return self._rendered(self.texts.details, {"Message": self.messages})
+
+    def check(self) -> None:
+        """Render what may fail; raises TemplateError."""
+        if self.texts.message_can_fail:
+            _ = self.messages
+        if self.texts.details_can_fail:
+            _ = self.details
+
+    def _rendered(self, template: Template, more: Mapping[str, Sequence[str]]) -> list[str]:
+        """A template's texts. more: values of the record that are known already, by name."""
+        names = template.columns
+        if names is not None:
+            columns = {name: more.get(name) or self._column(name) for name in names}
+            if all(column is not None for column in columns.values()):
+                return template.render_columns({n: c for n, c in columns.items() if c is not None}, len(self))
+        records = self._records()
+        if more:
+            records = ({**record, **dict(zip(more, late))} for record, late in zip(records, zip(*more.values())))
+        return list(template.render_rows(records))
 
     @cached_property
     def levels(self) -> list[str]:
@@ -209,41 +214,38 @@ class Events:
             self.texts,
         )
 
-    def _columns(self) -> list[Sequence[str]] | None:
-        """The parts of the messages, a column a piece; None where the template or a value needs the full renderer."""
-        if self.texts.pieces is None:
-            return None
-        out: list[Sequence[str]] = []
-        for piece in self.texts.pieces:
-            column = self._column(piece)
-            if column is None:
-                return None
-            out.append(column)
-        return out
-
-    def _column(self, piece: Piece) -> Sequence[str] | None:
-        n = len(self)
-        match piece.what:
-            case "":
-                return [piece.text] * n
+    def _column(self, name: str) -> Sequence[Any] | None:
+        """The values of a name of the record, or of a member of a map (`Fields.x`, None where it is missing); None
+        where only whole records tell."""
+        table, _, key = name.partition(".")
+        match table:
             case "ID":
-                return [text or "" for text in self.id.tolist()]
+                return self.id.tolist()
             case "Level":
                 return self.levels
+            case "Time":
+                return self.time.tolist()
+            case "Duration":
+                return self.duration.tolist()
             case "TaskName":
-                return [self.texts.task] * n
+                return [self.texts.task] * len(self)
             case "Name":
                 return [name or "" for name in self._names.tolist()]
             case "Group":
                 groups = self.data.groups
-                table = {g: group_text(groups[g].id) for g in np.unique(self.data.group).tolist()}
-                return [table[g] for g in self.data.group.tolist()]
-            case "Tags":
-                return [tags.get(piece.text, "") for tags in self.tags]
-        printed = self.point.field(piece.text)
-        if not _simple(printed):
-            return None
-        return ["<no value>" if v is None else v for v in values(printed, _PRINTED)]
+                texts = {g: group_text(groups[g].id) for g in np.unique(self.data.group).tolist()}
+                return [texts[g] for g in self.data.group.tolist()]
+            case "Tags" if key:
+                return self._tag(key)
+            case "Fields" if key and _usual(self.point.field(key)):
+                return values(self.point.field(key), _TEMPLATE_VALUES)
+        return None
+
+    def _tag(self, name: str) -> list[str | None]:
+        if isinstance(self.data, Segments):
+            return [tags.get(name) for tags in self.tags]
+        found = self.data.rows.tags.get(name)
+        return [None] * len(self) if found is None else found.tolist()
 
     @property
     def _names(self) -> Text:
@@ -282,7 +284,8 @@ class Events:
             }
 
 
-def _simple(column: Column) -> bool:
-    """Whether all values of the column print as `_PRINTED` says."""
-    kinds = [column.kinds] if isinstance(column.kinds, Kind) else map(Kind, np.unique(column.kinds).tolist())
-    return all(k in _PRINTED or k is Kind.MISSING for k in kinds)
+def _usual(column: Column) -> bool:
+    """Whether the column is free of nulls and holes."""
+    if isinstance(column.kinds, Kind):
+        return column.kinds not in (Kind.NIL, Kind.HOLE)
+    return not np.isin(column.kinds, (Kind.NIL, Kind.HOLE)).any()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.events import DEFAULT_ID, DEFAULT_MESSAGE, LEVELS, Events, Ids, Texts
+from tickc.runtime.events import DEFAULT_ID, DEFAULT_MESSAGE, LEVELS, Events, IdError, Ids, Texts
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.gotemplate import TemplateError
 from tickc.runtime.graph import Operator, Output, TaskFailed
@@ -404,8 +404,10 @@ class Alert(Operator):
         self.state = grown(self.state, len(batch.groups))
         if self.settings["flaps"][0]:
             self.history = grown(self.history, len(batch.groups))
-        if self.ids.reads is None:
-            self._id_codes(work, slice(0, n))  # a template error ends the task, whichever point it hits
+        if self.ids.can_fail and (failed := self._failing_id(work)) is not None:
+            if failed[0]:
+                yield from self.process(batch.take(np.arange(failed[0])))
+            raise TaskFailed(failed[1])
         out = np.empty((n, 6), np.int64)
         parts: list[tuple[Array, Array]] = []
         total = 0
@@ -610,12 +612,17 @@ class Alert(Operator):
     def _id_codes(self, work: _Work, units: Array | slice) -> Array:
         """i4[k]: codes of the ids of points or batches."""
         tags = None if work.tags is None else {t: text.take(units) for t, text in work.tags.items()}
-        try:
-            codes = self.ids.encode(work.name.take(units), work.batch.group[units], work.batch.groups, tags)
-        except TemplateError as error:
-            raise TaskFailed(f"{self.name}: {error}") from error
+        codes = self.ids.encode(work.name.take(units), work.batch.group[units], work.batch.groups, tags)
         self.memory = grown(self.memory, len(self.ids.vocabulary))
         return codes
+
+    def _failing_id(self, work: _Work) -> tuple[int, str] | None:
+        """The first point or batch on which the id template fails, and the error; that ends the task."""
+        try:
+            self._id_codes(work, slice(0, len(work.batch)))
+        except IdError as error:
+            return error.row, f"{self.name}: {error}"
+        return None
 
     def _switch(self, work: _Work, triggered: Array) -> None:
         """Switch this alert's inhibitors: on while a group's level is not OK."""
@@ -644,16 +651,32 @@ class Alert(Operator):
         level, previous = found[:, LEVEL].astype(np.int8), ids[:, 1].astype(np.int8)
         time, duration = found[:, TIME].copy(), found[:, DURATION].copy()
         events = Events(data, point, time, level, previous, duration, texts, self.recoverable, self.texts)
-        try:
-            if self.texts.can_fail:
-                _ = events.messages, events.details
-        except TemplateError as error:
-            raise TaskFailed(f"{self.name}: {error}") from error
+        failure = self._failing_text(events)
+        if failure is not None:
+            good = np.arange(failure[0])
+            events, codes, units, data = events.take(good), codes[good], units[good], data.take(good)
         if self._guarded:
             self.topics.defer(self, events, codes, batch.seq[units])
         else:
             self.outputs.extend(self._outputs(events))
-        yield self._augmented(data, events)
+        if len(events):
+            yield self._augmented(data, events)
+        if failure is not None:
+            raise TaskFailed(failure[1])
+
+    def _failing_text(self, events: Events) -> tuple[int, str] | None:
+        """The first event whose message or details cannot be rendered, and the error; that ends the task."""
+        try:
+            events.check()
+            return None
+        except TemplateError:
+            pass
+        for i in range(len(events)):
+            try:
+                events.take(np.arange(i, i + 1)).check()
+            except TemplateError as error:
+                return i, f"{self.name}: {error}"
+        raise AssertionError("a template that fails for all events together fails for one")
 
     def sent(self, events: Events, ids: Array, allowed: Array, seq: Array) -> list[Output]:
         """What goes out of events that waited, once it is known which of them are inhibited."""
@@ -661,10 +684,12 @@ class Alert(Operator):
         if not allowed.all():
             events, ids, seq = events.take(allowed), ids[allowed], seq[allowed]
         self._collect(ids, events.level, events.time, events.previous, seq)
-        return self._outputs(events) if len(events) else []
+        return self._outputs(events)
 
     def _outputs(self, events: Events) -> list[Output]:
         logged = [Output("alert", path, self.name, events) for path in self.logs]
+        if not len(events):
+            return []
         return [*logged, *(Output("handler", kind, self.name, (settings, events)) for kind, settings in self.handlers)]
 
     def _augmented(self, data: Points | Segments, events: Events) -> Batch:

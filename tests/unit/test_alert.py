@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import SECOND, T, cut, moved, outputs, plain, points, rows, segments, shared
 
+from tickc.runtime.batch import Column
 from tickc.runtime.events import DEFAULT_DETAILS, LEVELS
 from tickc.runtime.expr import Expr, call, ref
 from tickc.runtime.graph import Graph, Output, Source, TaskFailed
+from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.alert import Alert, Topics
 from tickc.runtime.nodes.stream import From
 from tickc.runtime.results import Results
@@ -408,6 +410,26 @@ def test_an_event_that_json_cannot_hold_is_left_out() -> None:
 def test_a_failing_template_ends_the_task(part: str) -> None:
     with pytest.raises(TaskFailed, match="alert2: template: "):
         documents({part: '{{ slice .Name 10 }}'})
+
+
+@pytest.mark.parametrize("part", ["id", "message", "details"])
+def test_what_comes_before_a_failure_is_sent(part: str) -> None:
+    stream = points([(t, {"host": "a", "zone": "x" * (5 - t)}, {"v": 1}) for t in range(5)])
+    node = Alert(name="alert2", warn=V > 0, logs=("x",), **{part: "{{ slice .Tags.zone 2 }}"})
+    passed = []
+    with pytest.raises(TaskFailed, match=r"alert2: template: .* out of range"):
+        for out in node.process(stream):
+            passed.extend(plain(out))
+    assert [p[0] for p in passed] == [e[0] for e in events(node.outputs)] == [0, 1, 2, 3]
+
+
+def test_a_null_field_prints_like_a_missing_one() -> None:
+    stream = points([(0, A, {"v": 1, "w": 2}), (1, A, {"v": 1})])
+    kinds = np.array([Kind.INT, Kind.NIL], np.uint8)
+    column = Column(kinds, stream.rows.fields["w"].data, 2)
+    node = Alert(name="a", warn=V > 0, logs=("x",), message='{{ index .Fields "w" }}')
+    list(node.process(stream.with_rows(stream.rows.with_(fields={**stream.rows.fields, "w": column}))))
+    assert node.outputs[0].payload.messages == ["2", "<no value>"]
 
 
 def test_ids_by_tags_that_are_no_dimensions() -> None:
