@@ -308,7 +308,8 @@ def test_state_depends_on_the_script() -> None:
 def test_edges_of_operators() -> None:
     for text, expected in (
         ("|log()", False), ("|window().period(1s)|where(lambda: TRUE)", True),
-        ("|window().period(1s)|mean('a')", False), ("|distinct('a')", True), ("|window().period(1s)|difference('a')", True), ("|difference('a')", False),
+        ("|window().period(1s)|mean('a')", False),
+        ("|distinct('a')", True), ("|window().period(1s)|difference('a')", True), ("|difference('a')", False),
     ):  # fmt: skip
         assert batch_edge(op(text)) is expected, text
 
