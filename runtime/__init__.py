@@ -24,6 +24,7 @@ _HOMES = {
     "InfluxDBOut": "nodes.sinks",
     "InfluxQL": "nodes.influxql",
     "Log": "nodes.rows",
+    "Loop": "nodes.loop",
     "NoOp": "nodes.rows",
     "Output": "graph",
     "Rows": "batch",

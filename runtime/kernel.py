@@ -70,6 +70,13 @@ class Kernel(Generic[P, R]):
             self._machine = dispatcher
         return self._machine
 
+    def compiled(self) -> bool:
+        """Whether machine code is at hand: loaded, or kept in the cache by an earlier run."""
+        if self._machine is not None:
+            return True
+        key = self.fingerprint()[:16]
+        return any(True for _ in (cache_folder() / "kernels").glob(f"{self.__name__}-*{key}*.nbi"))
+
     def _inlined(self) -> Callable[P, R]:
         """The compiled form for use in other kernels: always inlined, as a call with arrays costs more than most bodies."""
         import numba

@@ -1,9 +1,9 @@
 """Lambda functions. Each is one declared Python function; everything else derives from the declaration.
 
-The scalar body is the reference: it takes and returns Python/NumPy scalars (`float`, `int` as int64 ns for durations and
-times, `bool`, `str`), and raises `EvalError` where Kapacitor reports an evaluation error. A function on numbers keeps to
-what a kernel may contain and is declared on a `@kernel`, so that it can be called from compiled loops; one on strings
-is evaluated once per distinct argument, never per point.
+The scalar body is the reference: it takes and returns Python/NumPy scalars (`float`, `int` as int64 ns for durations
+and times, `bool`, `str`), and raises `EvalError` where Kapacitor reports an evaluation error. A function on numbers
+keeps to what a kernel may contain and is declared on a `@kernel`, so that it can be called from compiled loops; one on
+strings is evaluated once per distinct argument, never per point.
 
 Strings are Python `str`; bytes that are not UTF-8 are kept as surrogate escapes (PEP 383), so that byte offsets work.
 """
@@ -81,4 +81,4 @@ def names() -> list[str]:
 
 
 def _load() -> None:
-    from tickc.runtime.builtins import conversion, gomath, strings, time  # noqa: F401
+    from tickc.runtime.builtins import conversion, gomath, special, strings, time  # noqa: F401

@@ -31,13 +31,12 @@ class Select(Operator):
         yield batch.with_rows(select(batch.rows, self.tags, self.fields))
 
 
-class Block(Operator):
-    """Steps in order, each given just the columns (tags, fields) that it and the steps after it read."""
+class Chain(Operator):
+    """Steps in order, as one operator of the graph."""
 
-    def __init__(self, *, name: str, steps: Sequence[Operator], reads: Sequence[tuple[Names, Names]]) -> None:
+    def __init__(self, *, name: str, steps: Sequence[Operator]) -> None:
         super().__init__(name=name)
         self.steps = tuple(steps)
-        self.reads = tuple(reads)
         for step in self.steps:
             step.outputs = self.outputs  # what a step sends leaves the graph in the order of calls
 
@@ -48,8 +47,12 @@ class Block(Operator):
         if at == len(self.steps):
             yield batch
             return
-        for out in self.steps[at].process(batch.with_rows(select(batch.rows, *self.reads[at]))):
+        for out in self.steps[at].process(self.entering(at, batch)):
             yield from self._from(at + 1, out)
+
+    def entering(self, at: int, batch: Batch) -> Batch:
+        """What is given to a step of the batch that reaches it."""
+        return batch
 
     def snapshot(self) -> dict[str, Any]:
         return {step.name: step.snapshot() for step in self.steps}
@@ -57,3 +60,14 @@ class Block(Operator):
     def restore(self, saved: dict[str, Any]) -> None:
         for step in self.steps:
             step.restore(saved[step.name])
+
+
+class Block(Chain):
+    """Steps in order, each given just the columns (tags, fields) that it and the steps after it read."""
+
+    def __init__(self, *, name: str, steps: Sequence[Operator], reads: Sequence[tuple[Names, Names]]) -> None:
+        super().__init__(name=name, steps=steps)
+        self.reads = tuple(reads)
+
+    def entering(self, at: int, batch: Batch) -> Batch:
+        return batch.with_rows(select(batch.rows, *self.reads[at]))
