@@ -409,7 +409,7 @@ def test_an_event_that_json_cannot_hold_is_left_out() -> None:
 @pytest.mark.parametrize("part", ["id", "message", "details"])
 def test_a_failing_template_ends_the_task(part: str) -> None:
     with pytest.raises(TaskFailed, match="alert2: template: "):
-        documents({part: '{{ slice .Name 10 }}'})
+        documents({part: "{{ slice .Name 10 }}"})
 
 
 @pytest.mark.parametrize("part", ["id", "message", "details"])
