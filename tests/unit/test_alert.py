@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -235,14 +236,14 @@ def setups(draw: Any) -> tuple[dict[str, Any], Callable[[], Twin]]:
             continue
         every = draw(st.integers(1, 4))
         how[name] = limit < V if kind == "above" else call("count") % every == 0
-        makers[0][i] = (lambda limit=limit: above(limit)) if kind == "above" else (lambda every=every: counted(every))
+        makers[0][i] = partial(above, limit) if kind == "above" else partial(counted, every)
         reset = draw(st.sampled_from(["none", "none", "below", "count"]))
         if reset == "below":
             how[f"{name}_reset"] = limit - 1 > V
-            makers[1][i] = lambda limit=limit: below(limit - 1)
+            makers[1][i] = partial(below, limit - 1)
         elif reset == "count":
             how[f"{name}_reset"] = call("count") % 2 == 0
-            makers[1][i] = lambda: counted(2)
+            makers[1][i] = partial(counted, 2)
     options: dict[str, Any] = {
         "all": draw(st.booleans()),
         "state_changes_only": draw(st.booleans()),
@@ -301,7 +302,7 @@ def test_stream_twin(setup: Any, stream: Any, edges: list[int], one_id: bool, re
 def test_batch_twin(setup: Any, stream: Any, sizes: list[int], edges: list[int]) -> None:
     how, make_twin = setup
     twin = make_twin()
-    batches = []
+    batches: list[Any] = []
     for a, b in pairwise([0, *sorted(s for s in sizes if s <= len(stream)), len(stream)]):
         host = stream[min(a, len(stream) - 1)][0]
         batches.append((float(b), {"host": host}, [(t, {}, {} if v is None else {"v": v})
@@ -482,7 +483,7 @@ def test_stateful_predicate_is_as_fast_as_its_rows_are_regular() -> None:
         calls += 1
         evaluate(*args)
 
-    node._evaluate = counting  # type: ignore[method-assign]
+    node._evaluate = counting
     list(node.process(long))
     assert calls < 20 and not node.outputs
 

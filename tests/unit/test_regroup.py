@@ -40,25 +40,31 @@ def test_trace() -> None:
 
 
 def test_empty_batches_end_a_time() -> None:
-    batches = [(10, A, [(1, {}, {"v": 1})]), (20, A, []), (30, A, [])]
+    batches: list[Any] = [(10, A, [(1, {}, {"v": 1})]), (20, A, []), (30, A, [])]
     assert split((), batches) == [(10, "", {}, [(1, A, {"v": 1})])]
 
 
 def test_by_measurement_and_all_tags() -> None:
-    batches = [(10, A, [(1, {"r": ""}, {"v": 1}), (2, {}, {"v": 2})]), (20, A, [])]
+    batches: list[Any] = [(10, A, [(1, {"r": ""}, {"v": 1}), (2, {}, {"v": 2})]), (20, A, [])]
     out = split("*", batches, exclude=("host",), by_measurement=True)
     assert [(b[1], b[2]) for b in out] == [("m\nr=", {"r": ""}), ("m", {})]
 
 
 def test_a_time_that_returns_is_another_time() -> None:
-    batches = [(10, A, [(1, {}, {"v": 1})]), (20, A, [(2, {}, {"v": 2})]), (10, A, [(3, {}, {"v": 3})]), (20, A, [])]
+    batches: list[Any] = [
+        (10, A, [(1, {}, {"v": 1})]),
+        (20, A, [(2, {}, {"v": 2})]),
+        (10, A, [(3, {}, {"v": 3})]),
+        (20, A, []),
+    ]
     assert [(b[0], [p[2]["v"] for p in b[3]]) for b in split(("host",), batches)] == [(10, [1]), (20, [2]), (10, [3])]
 
 
 def twin(batches: list[Any]) -> list[Any]:
     """group_by.go by `r`, batch by batch; equal times as sort.Sort leaves them."""
     out: list[Any] = []
-    last, groups = None, {}
+    last: float | None = None
+    groups: dict[str, tuple[float, list[Any]]] = {}
     for tmax, tags, given_points in batches:
         if tmax != last:
             last = tmax

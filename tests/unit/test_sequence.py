@@ -62,7 +62,8 @@ def test_state_drops_errors_and_keeps_the_count() -> None:
 
 def test_function_state_of_a_predicate_lasts_over_batches() -> None:
     node = StateCount(name="s", predicate=call("count") > 2)
-    first, second = [(0, {}, {"v": 1}), (1, {}, {"v": 1})], [(2, {}, {"v": 1})]
+    first: list[Any] = [(0, {}, {"v": 1}), (1, {}, {"v": 1})]
+    second: list[Any] = [(2, {}, {"v": 1})]
     batch = segments([(2, {"host": "a"}, first), (4, {"host": "a"}, second)])
     assert [[p[2]["state_count"] for p in b[3]] for b in fed(node, [batch])] == [[-1, -1], [1]]
 
@@ -189,7 +190,7 @@ def test_snapshot(make: Any, given_rows: list[Any], edge: int) -> None:
 def test_batches_start_anew(make: Any, given_rows: list[Any], edges: list[int]) -> None:
     """A batch gives what a fresh group gives (the predicates' function state apart), however batches come."""
     bounds = sorted({0, len(given_rows), *(e for e in edges if e <= len(given_rows))})
-    batches = [(9, {"host": "a"}, [(t, {}, f) for t, _, f in given_rows[a:b]]) for a, b in pairwise(bounds)]
+    batches: list[Any] = [(9, {"host": "a"}, [(t, {}, f) for t, _, f in given_rows[a:b]]) for a, b in pairwise(bounds)]
     whole = segments(batches)
     out = fed(make(), [whole])
     assert out == fed(make(), [shared(whole)]) == fed(make(), cut(whole, range(len(batches))))
