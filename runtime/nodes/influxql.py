@@ -254,7 +254,10 @@ class Ranks:
             r.sorted_rows(self.values, self.index, self.start, self.stop, self.rank, order, out)
             return out
         r.ranked_places(self.keys, self.start, self.stop, self.rank, self.key, self.equal, exact, order, out)
-        return out if self.index is None else np.where(out >= 0, self.index[out], -1)
+        if self.index is not None:
+            found = out >= 0
+            out[found] = self.index[out[found]]
+        return out
 
 
 class InfluxQL(Operator):

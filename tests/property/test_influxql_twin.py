@@ -445,7 +445,7 @@ def operator(function: str, as_name: str, point_times: bool) -> InfluxQL:
 
 def run(op: InfluxQL, parts: list[Any], fresh: Any) -> tuple[list[Any], int]:
     """All output of the parts, going through a snapshot between them, and how many errors were counted."""
-    out = []
+    out: list[Any] = []
     for part in parts:
         out.extend(messages(op.process(part)))
         saved = decode(encode(op.snapshot()))
@@ -475,7 +475,7 @@ def test_stream_edge(function: str, execution: None, data: Any) -> None:
     rows, points, codes, groups = data.draw(streams())
     as_name, point_times = data.draw(st.sampled_from(["out", "v", "w"])), data.draw(st.booleans())
     twin = Twin(function, "v", as_name, ARGS.get(function, ()), point_times)
-    expected = []
+    expected: list[Any] = []
     for i, p in enumerate(points):
         tags = dict(groups[int(codes[i])].tags)
         expected.extend(map(normal, twin.point(groups[int(codes[i])].id, tags, rows.name.at(i) or "", p, 10 + i)))
@@ -511,7 +511,7 @@ def test_batch_edge(function: str, execution: None, data: Any) -> None:
         np.arange(5, 5 + m), index=index,
     )  # fmt: skip
     twin = Twin(function, "v", as_name, ARGS.get(function, ()), point_times)
-    expected = []
+    expected: list[Any] = []
     for j in range(m):
         member = groups[int(group[j])]
         inside = [points[i] for i in (range(start[j], stop[j]) if index is None else index[start[j] : stop[j]])]

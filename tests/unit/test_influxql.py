@@ -105,7 +105,13 @@ def test_selectors_keep_the_row_and_rename_the_field() -> None:
 
 
 def test_first_and_last_go_by_time_then_value() -> None:
-    rows = [(5, {}, {"v": "b"}), (3, {}, {"v": "a"}), (3, {}, {"v": "é"}), (5, {}, {"v": "c"}), (5, {}, {"v": "c"})]
+    rows: list[Any] = [
+        (5, {}, {"v": "b"}),
+        (3, {}, {"v": "a"}),
+        (3, {}, {"v": "é"}),
+        (5, {}, {"v": "c"}),
+        (5, {}, {"v": "c"}),
+    ]
     batch = segments([(9, HOST, rows)])
     assert fed(node("first"), [batch])[0][2] == {"first": "é"}
     assert fed(node("last"), [batch])[0][2] == {"last": "c"}
@@ -207,7 +213,7 @@ def test_tops() -> None:
 
 
 def test_distinct_goes_by_first_arrival_then_value() -> None:
-    rows = [(2, {}, {"v": "b"}), (2, {}, {"v": "a"}), (1, {}, {"v": "c"}), (3, {}, {"v": "b"})]
+    rows: list[Any] = [(2, {}, {"v": "b"}), (2, {}, {"v": "a"}), (1, {}, {"v": "c"}), (3, {}, {"v": "b"})]
     out = fed(node("distinct", point_times=True), [segments([(9, HOST, rows)])])
     assert [(p[0], p[2]["distinct"]) for p in out[0][3]] == [(1, "c"), (2, "a"), (2, "b")]
     assert len(fed(node("distinct"), [window([0.0, -0.0, 1.0])])[0][3]) == 2
@@ -395,6 +401,13 @@ def test_powers() -> None:
     assert power(np.float64(1.0), 9) == 1.0 and power(np.float64(0.7), 1) == 0.7
     assert power(np.float64(0.5), 1074) == 5e-324 and power(np.float64(0.3), 5000) == 0.0
     assert math.isnan(power(np.float64(math.nan), 2))
+
+
+def test_percentile_of_segments_that_keep_no_value() -> None:
+    op = node("percentile", 50.0)
+    assert [e[2] for e in fed(op, [stream([1.0, "a", "b", "c", 2.0])])] == [{"percentile": 1.0}]
+    assert sum(op.errors.values()) == 3
+    assert fed(op, [stream(["a", "b"], [9, 9])]) == [(4.0, HOST, {"percentile": 2.0}, "host=a")]
 
 
 def test_points_and_batches_of_nothing() -> None:
