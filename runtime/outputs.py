@@ -15,14 +15,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
-from tickc.runtime.batch import Column, Rows, Text
-from tickc.runtime.kinds import Kind
+from tickc.runtime.batch import Rows
+from tickc.runtime.rowtext import lines
+from tickc.runtime.sinks.columns import Frame, OutputError, widened
+from tickc.runtime.sinks.files import JsonSink, LineSink, Sink, SinkError, TableSink
 from tickc.runtime.sources.base import os_reason
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 MARK = "_tickc.json"
 MAX_NAME = 120  # bytes of a file name that comes from a script
 NOT_EMPTY = "give another folder, or add --overwrite to replace what a run wrote there before"
-ROW_GROUP = 65_536  # rows that are collected before they are written
 FORMS = ("parquet", "arrow", "jsonl", "lp")
 
 
@@ -50,15 +48,6 @@ def safe_name(name: str, taken: set[str]) -> str:
         unique, n = f"{clean}-{n}", n + 1
     taken.add(unique.casefold())
     return unique
-
-
-class OutputError(Exception):
-    """The output cannot be written. `message` stands alone; `hint` says what to do, or is empty."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message if not hint else f"{message}\n  = hint: {hint}")
-        self.message = message
-        self.hint = hint
 
 
 class Staging:
@@ -138,133 +127,13 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def _telling(path: str) -> Any:
-    """OutputError for what the operating system refuses."""
+    """OutputError that names `path`, for what the operating system refuses."""
     try:
         yield
+    except SinkError as error:
+        raise OutputError(f"cannot write {path}: {error.message.rpartition(': ')[2]}", error.hint) from None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {os_reason(error)}") from None
-
-
-# ------------------------------------------------------------------------------------------------- rows as columns
-
-
-class Frame:
-    """The columns of one sink, which grow as new tags, fields and kinds of values appear.
-
-    A field has a column of its name for the kind that it has first; values of other kinds go to `NAME.KIND`. The
-    schema's metadata says which columns are tags and which hold a kind of a field, so that sources read them back.
-    """
-
-    def __init__(self, measurement: bool) -> None:
-        self.measurement = measurement
-        self.tags: dict[str, None] = {}
-        self.fields: dict[tuple[str, Kind], str] = {}
-        self.names = {"time", "measurement"} if measurement else {"time"}
-
-    def batch(self, rows: Rows) -> pa.RecordBatch:
-        """The rows as a record batch of the columns known so far."""
-        import pyarrow as pa
-
-        self._learn(rows)
-        n = len(rows)
-        arrays = [pa.array(rows.time, pa.timestamp("ns", tz="UTC"))]
-        if self.measurement:
-            arrays.append(_dictionary(rows.name))
-        arrays.extend(_dictionary(rows.tags[t]) if t in rows.tags else pa.nulls(n, tag_type()) for t in self.tags)
-        for (name, kind), _ in self.fields.items():
-            arrays.append(_values(rows.fields[name], kind) if name in rows.fields else pa.nulls(n, TYPES[kind]()))
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema())
-
-    def schema(self) -> pa.Schema:
-        """The columns known so far: time, tags, fields."""
-        import pyarrow as pa
-
-        columns = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
-        columns += [pa.field("measurement", tag_type())] if self.measurement else []
-        columns += [pa.field(tag, tag_type()) for tag in self.tags]
-        columns += [pa.field(column, TYPES[kind]()) for (_, kind), column in self.fields.items()]
-        kinds = {column: (name, kind.name.lower()) for (name, kind), column in self.fields.items()
-                 if column != name or kind is Kind.DURATION}  # fmt: skip
-        return pa.schema(columns, {"tickc": json.dumps({"tags": list(self.tags), "fields": kinds})})
-
-    def _learn(self, rows: Rows) -> None:
-        for tag, text in rows.tags.items():
-            if tag not in self.tags and tag not in self.names and (text.codes >= 0).any():
-                self.tags[tag] = None
-                self.names.add(tag)
-        for name, column in rows.fields.items():
-            for kind in _kinds(column):
-                if (name, kind) not in self.fields:
-                    self.fields[name, kind] = self._column(name, kind)
-
-    def _column(self, name: str, kind: Kind) -> str:
-        column = name
-        while column in self.names:
-            column = f"{column}.{kind.name.lower()}"
-        self.names.add(column)
-        return column
-
-
-def _kinds(column: Column) -> list[Kind]:
-    """The kinds of values that a table has columns for."""
-    found = [column.kinds] if isinstance(column.kinds, Kind) else map(Kind, np.unique(column.kinds).tolist())
-    return [kind for kind in found if kind in TYPES]
-
-
-def tag_type() -> pa.DataType:
-    """The type of tags."""
-    import pyarrow as pa
-
-    return pa.dictionary(pa.int32(), pa.string())
-
-
-def _type(name: str) -> Callable[[], pa.DataType]:
-    def make() -> pa.DataType:
-        import pyarrow as pa
-
-        return getattr(pa, name)()
-
-    return make
-
-
-TYPES: dict[Kind, Callable[[], Any]] = {
-    Kind.FLOAT: _type("float64"),
-    Kind.INT: _type("int64"),
-    Kind.STRING: _type("string"),
-    Kind.BOOL: _type("bool_"),
-    Kind.DURATION: _type("int64"),
-}
-
-
-def _dictionary(text: Text) -> pa.DictionaryArray:
-    """Strings with a dictionary of those that occur."""
-    import pyarrow as pa
-
-    used = text.used()
-    table = np.full(len(text.vocabulary) + 1, -1, np.int32)
-    table[used] = np.arange(len(used), dtype=np.int32)
-    codes = table[text.codes]
-    strings = pa.array([_encodable(text.vocabulary.strings[c]) for c in used.tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), strings)
-
-
-def _encodable(text: str) -> str:
-    """Arrow's strings are UTF-8; a byte that is none becomes U+FFFD."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _values(column: Column, kind: Kind) -> pa.Array:
-    """The values of one kind, null where the row has none of it."""
-    import pyarrow as pa
-
-    if kind not in column.data:
-        return pa.nulls(column.n, TYPES[kind]())
-    data = column.data[kind]
-    missing = None if column.kinds is kind else ~column.is_kind(kind)
-    if kind is Kind.STRING:
-        codes = data.codes if missing is None else np.where(missing, -1, data.codes)
-        return _dictionary(Text(codes, data.vocabulary)).dictionary_decode()
-    return pa.array(data, TYPES[kind](), mask=missing)
 
 
 # ------------------------------------------------------------------------------------------------------ the tables
@@ -309,22 +178,11 @@ class _Part:
         return pa.Table.from_batches([widened(b, schema) for b in self.batches], schema).unify_dictionaries()
 
 
-def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with all columns of a schema that holds its own; null where it has none."""
-    import pyarrow as pa
-
-    if batch.schema.names == schema.names:
-        return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-    at = {name: i for i, name in enumerate(batch.schema.names)}
-    arrays = [batch.column(at[f.name]) if f.name in at else pa.nulls(batch.num_rows, f.type) for f in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
 # ------------------------------------------------------------------------------------------------------ the folder
 
 
 class Folder:
-    """Writes the sinks of a run as data sets to a folder; see the module's docstring for its layout."""
+    """Writes the sinks of a run to a folder; see the module's docstring for its layout."""
 
     def __init__(self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False) -> None:
         if form not in FORMS:
@@ -332,41 +190,42 @@ class Folder:
         self.form = form
         self.staging = Staging(output, overwrite)
         self.taken = {MARK}
-        self.open_files: list[_Writer] = []
+        self.writers: list[_Writer] = []
 
     def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for file in self.open_files:
-            with contextlib.suppress(Exception):
-                file.abandon()
+        for writer in self.writers:
+            writer.abort()
         self.staging.__exit__(*error)
 
-    def open(self, count: SinkCount) -> _Both:
+    def open(self, count: SinkCount) -> _Writer:
         """The writer of a sink; its place is noted in `count`."""
-        name = safe_name(count.name, self.taken)
-        where = self.staging.path / name
-        writers: list[_Writer] = []
-        if count.kind == "alert":
-            writers.append(_Events(where.with_name(f"{name}.jsonl")))
-        if self.form == "jsonl" and count.kind != "alert":
-            writers.append(_JsonLines(where.with_name(f"{name}.jsonl"), count.kind == "influxDBOut"))
-        elif self.form == "lp" and count.kind != "alert":
-            writers.append(_Lines(where.with_name(f"{name}.lp")))
-        elif self.form != "jsonl":
-            ending = "arrow" if self.form == "arrow" else "parquet"
-            writers.append(_DataSet(where, ending, count.kind == "influxDBOut"))
-        count.file = writers[-1].path.name
-        self.open_files.extend(writers)
-        return _Both(writers, self.staging.given)
+        with _telling(self.staging.given):
+            writer = self._writer(safe_name(count.name, self.taken), count)
+        self.writers.append(writer)
+        return writer
+
+    def _writer(self, name: str, count: SinkCount) -> _Writer:
+        folder, alert = self.staging.path, count.kind == "alert"
+        events = _Events(folder / f"{name}.jsonl") if alert else None
+        form = "parquet" if alert and self.form == "lp" else self.form
+        count.file = name if form in ("parquet", "arrow") else f"{name}.{form}"
+        sink: Sink | None
+        if form in ("parquet", "arrow"):
+            (folder / name).mkdir()
+            sink = TableSink(folder / name / f"part-00000.{form}", form, count.kind == "influxDBOut")
+        elif form == "lp":
+            sink = _Lines(folder / count.file)
+        else:
+            sink = None if alert else JsonSink(folder / count.file)
+        return _Writer(self.staging.given, events, sink)
 
     def close(self) -> None:
         """Finish all files."""
-        with _telling(self.staging.given):
-            for file in self.open_files:
-                file.close()
-            self.open_files = []
+        for writer in self.writers:
+            writer.close()
 
     def commit(self, summary: dict[str, Any]) -> None:
         """Move everything into place, with the summary."""
@@ -376,190 +235,53 @@ class Folder:
         self.staging.commit()
 
 
-class _Both:
-    """Sends rows to all writers of a sink."""
+class _Writer:
+    """The files of one sink: a table or lines, and the events of an alert. Errors name the folder `given`."""
 
-    def __init__(self, writers: list[_Writer], given: str) -> None:
-        self.writers = writers
-        self.given = given
+    def __init__(self, given: str, events: _Events | None, sink: Sink | None) -> None:
+        self.given, self.events, self.sink = given, events, sink
 
     def write(self, rows: Rows, payload: Any) -> None:
         with _telling(self.given):
-            for writer in self.writers:
-                writer.write(rows, payload)
-
-
-class _Writer:
-    """One file or data set that is being written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, rows: Rows, payload: Any) -> None:
-        raise NotImplementedError
+            if self.events is not None:
+                self.events.write(payload)
+            if isinstance(self.sink, _Lines):
+                self.sink.unit = getattr(payload, "unit", 1)
+            if self.sink is not None:
+                self.sink.write(rows)
 
     def close(self) -> None:
-        raise NotImplementedError
+        with _telling(self.given):
+            if self.events is not None:
+                self.events.file.close()
+            if self.sink is not None:
+                self.sink.close()
 
-    def abandon(self) -> None:
-        """Let go of the file; it will be removed."""
-        self.close()
-
-
-class _TextFile(_Writer):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.file: TextIO = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n")  # noqa: SIM115
-
-    def put(self, lines: Iterator[str] | list[str]) -> None:
-        self.file.writelines(f"{line}\n" for line in lines)
-
-    def close(self) -> None:
-        self.file.close()
+    def abort(self) -> None:
+        """Let go of the files; they will be removed."""
+        if self.events is not None:
+            with contextlib.suppress(OSError):
+                self.events.file.close()
+        if self.sink is not None:
+            self.sink.abort()
 
 
-class _Events(_TextFile):
+class _Events:
     """Alert events as Kapacitor's JSON. One with a NaN or infinity has no such form; the table has it."""
 
-    def write(self, rows: Rows, payload: Any) -> None:
+    def __init__(self, path: Path) -> None:
+        self.file: TextIO = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n")  # noqa: SIM115
+
+    def write(self, events: Any) -> None:
         from tickc.runtime.results import json_events
 
-        self.put(event for event in json_events(payload) if event is not None)
+        self.file.writelines(f"{event}\n" for event in json_events(events) if event is not None)
 
 
-class _Lines(_TextFile):
-    """Rows as line protocol."""
+class _Lines(LineSink):
+    """Line protocol with the unit of time that the script's node has."""
 
-    def write(self, rows: Rows, payload: Any) -> None:
-        from tickc.runtime.rowtext import lines
+    unit = 1
 
-        self.put(lines(rows, getattr(payload, "unit", 1)))
-
-
-class _JsonLines(_TextFile):
-    """Rows as JSON objects: time, tags and fields of a row that it has; NaN and infinity as text."""
-
-    def __init__(self, path: Path, measurement: bool) -> None:
-        super().__init__(path)
-        self.measurement = measurement
-
-    def write(self, rows: Rows, payload: Any) -> None:
-        from tickc.runtime.gotext import times_rfc3339nano
-
-        columns: dict[str, list[Any]] = {"time": times_rfc3339nano(rows.time).to_pylist()}
-        if self.measurement:
-            columns["measurement"] = rows.name.tolist()
-        columns |= {k: v.tolist() for k, v in rows.tags.items()}
-        columns |= {k: [v.at(i) for i in range(len(rows))] for k, v in rows.fields.items()}
-        for values in zip(*columns.values()):
-            found = {k: _jsonable(v) for k, v in zip(columns, values) if v is not None}
-            self.file.write(json.dumps(found, ensure_ascii=False) + "\n")
-
-
-def _jsonable(value: Any) -> Any:
-    return value if not isinstance(value, float) or np.isfinite(value) else str(value)
-
-
-class _DataSet(_Writer):
-    """A folder of Parquet or Arrow files with the same columns.
-
-    A new part begins where new columns appear; in the end the earlier parts are written anew with all columns.
-    """
-
-    def __init__(self, path: Path, ending: str, measurement: bool) -> None:
-        super().__init__(path)
-        self.ending = ending
-        self.frame = Frame(measurement)
-        self.waiting: list[Any] = []
-        self.waiting_rows = 0
-        self.parts: list[tuple[Path, Any]] = []  # files and their schemas
-        self.writer: Any = None
-        path.mkdir()
-
-    def write(self, rows: Rows, payload: Any) -> None:
-        if not len(rows):
-            return
-        self.waiting.append(self.frame.batch(rows))
-        self.waiting_rows += len(rows)
-        if self.waiting_rows >= ROW_GROUP or len(self.waiting) >= ROW_GROUP // 64:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        schema = self._stored(self.frame.schema())
-        if self.writer is None or self.parts[-1][1] != schema:
-            self._begin(schema)
-        batches = [widened(b, self.frame.schema()) for b in self.waiting]
-        table = pa.Table.from_batches(batches, self.frame.schema()).unify_dictionaries().cast(schema)
-        self.writer.write_table(table.combine_chunks())
-        self.waiting, self.waiting_rows = [], 0
-
-    def _stored(self, schema: pa.Schema) -> pa.Schema:
-        """Files of Arrow cannot change a dictionary half way; there tags are plain strings."""
-        import pyarrow as pa
-
-        if self.ending == "parquet":
-            return schema
-        plain = [pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in schema]
-        return pa.schema(plain, schema.metadata)
-
-    def _begin(self, schema: pa.Schema) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        path = self.path / f"part-{len(self.parts):05}.{self.ending}"
-        self.parts.append((path, schema))
-        self.writer = self._open(path, schema)
-
-    def _open(self, path: Path, schema: pa.Schema) -> Any:
-        if self.ending == "parquet":
-            import pyarrow.parquet as pq
-
-            return pq.ParquetWriter(path, schema, compression="zstd")
-        import pyarrow as pa
-
-        return pa.ipc.new_file(path, schema)
-
-    def close(self) -> None:
-        """Write what is waiting, or an empty part where nothing came; then bring all parts to the same columns."""
-        if self.waiting or not self.parts:
-            self._flush()
-        self.writer.close()
-        self.writer = None
-        final = self.parts[-1][1]
-        for path, schema in self.parts[:-1]:
-            if schema != final:
-                self._rewrite(path, final)
-
-    def _rewrite(self, path: Path, schema: pa.Schema) -> None:
-        import pyarrow as pa
-
-        wider = path.with_name(f".{path.name}")
-        with self._open(wider, schema) as writer:
-            for batch in self._batches(path):
-                table = pa.Table.from_batches([widened(batch, _union(batch.schema, schema))])
-                writer.write_table(table.cast(schema))
-        os.replace(wider, path)
-
-    def _batches(self, path: Path) -> Iterator[Any]:
-        if self.ending == "parquet":
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(ROW_GROUP)
-            return
-        import pyarrow as pa
-
-        with pa.ipc.open_file(path) as file:
-            yield from (file.get_batch(i) for i in range(file.num_record_batches))
-
-    def abandon(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-def _union(own: pa.Schema, schema: pa.Schema) -> pa.Schema:
-    """The columns of `schema`, with the types that a batch has for those it has."""
-    import pyarrow as pa
-
-    return pa.schema([own.field(f.name) if f.name in own.names else f for f in schema], schema.metadata)
+    def _write(self, rows: Rows) -> None:
+        self._put(lines(rows, self.unit))

@@ -1,6 +1,6 @@
 """Sinks: one file each, whole or not at all.
 
-The columns of Parquet and Arrow files are those of `outputs.Frame`: `time`, tags as dictionaries, and a column for each
+The columns of Parquet and Arrow files are those of `columns.Frame`: `time`, tags as dictionaries, and a column for each
 field and kind of value. When later rows bring new columns, the rows so far stay in a part of their own, and closing the
 sink writes all parts anew with the columns of the last.
 """
@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.outputs import Frame, OutputError, widened
 from tickc.runtime.rowtext import lines
+from tickc.runtime.sinks.columns import Frame, OutputError, widened
 from tickc.runtime.sources.base import os_reason
 
 ROW_GROUP = 65_536  # rows that are collected before they are written
+MANY = 1024  # small batches that are collected at most
 FORMS = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".jsonl": "jsonl", ".lp": "lp"}
 
 
@@ -102,7 +103,7 @@ def to_arrow(rows: Rows, measurement: bool = False) -> Any:
     """A pyarrow.RecordBatch: time (timestamp[ns, UTC]), measurement if asked for, tags (dictionary), fields.
 
     Columns of numbers share the memory of `rows` where no value is absent. A field of several kinds has a column for
-    each; see `outputs.Frame`.
+    each; see `columns.Frame`.
     """
     return Frame(measurement).batch(rows)
 
@@ -224,6 +225,7 @@ class TableSink(Sink):
         self.form = form
         self.frame = Frame(measurement)
         self.waiting: list[Any] = []
+        self.waiting_rows = 0
         self.parts: list[tuple[str, Any]] = []  # files so far and their schemas
         self.writer: Any = None
         super().__init__(path)
@@ -243,7 +245,8 @@ class TableSink(Sink):
 
     def _write(self, rows: Rows) -> None:
         self.waiting.append(self.frame.batch(rows))
-        if sum(batch.num_rows for batch in self.waiting) >= ROW_GROUP:
+        self.waiting_rows += len(rows)
+        if self.waiting_rows >= ROW_GROUP or len(self.waiting) >= MANY:
             self._flush()
 
     def _flush(self) -> None:
@@ -255,7 +258,7 @@ class TableSink(Sink):
             self._next_part(schema)
         table = pa.Table.from_batches([widened(batch, known) for batch in self.waiting], known)
         self.writer.write_table(table.unify_dictionaries().cast(schema).combine_chunks())
-        self.waiting = []
+        self.waiting, self.waiting_rows = [], 0
 
     def _stored(self, schema: Any) -> Any:
         """An Arrow file cannot change a dictionary half way; there tags are plain strings."""
