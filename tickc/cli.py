@@ -67,7 +67,8 @@ def _report(error: BaseException) -> int:
 
         traceback.print_exception(error)
     told = _as_failure(error)
-    _say(f"error: {told.message}" if told.message else "", told.hint, style="error")
+    prefix = "" if told.code == INTERRUPTED or not told.message else "error: "
+    _say(prefix + told.message, told.hint, style="error")
     return told.code
 
 
@@ -510,7 +511,7 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
         raise
     clock.tell("loaded the task")
     rows, problems = _recorded_rows(recordings, options)
-    _replay(loaded, rows, results)
+    _replay(loaded, rows, results, clock.verbose)
     clock.tell("replayed")
     _tell_problems(problems)
 
@@ -556,23 +557,36 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _replay(task: Task, rows: Iterable[Any], results: str) -> None:
+def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool) -> None:
     """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
 
-    collected = Results(task.name)
+    collected, graph = Results(task.name), task.build()
     try:
-        for output in task.process(rows):
+        for output in graph.run(rows):
             collected.add(output)
     except TaskFailed as error:
         collected.failure = str(error)
         _write_results(results, collected.text())
         raise Failure(f"the task failed: {error}") from None
+    except KeyboardInterrupt:
+        raise Failure("interrupted; no results were written", code=INTERRUPTED) from None
     except Exception as error:
         task.locate(error)
         raise
     _write_results(results, collected.text())
+    if verbose:
+        _tell_dropped(graph)
+
+
+def _tell_dropped(graph: Any) -> None:
+    """The points that each node dropped, and why."""
+    from tickc.runtime.backfill import operators
+
+    for op in operators(graph):
+        for reason, n in op.errors.items():
+            _say(f"{op.name} dropped {_count(n, 'point')}: {_visible(reason)}")
 
 
 def _kapacitor_text(error: Any) -> str:

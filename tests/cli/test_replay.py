@@ -137,6 +137,12 @@ def test_an_operator_that_fails_is_named(
     assert "Traceback" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=debug).stderr
 
 
+def test_verbose_tells_what_was_dropped(tickc: Tickc, script: Path, recorded: Path) -> None:
+    script.write_text("stream|from().measurement('cpu')|eval(lambda: \"nope\" + 1.0).as('x')|httpOut('x')")
+    done = tickc("-v", "replay", script, "--recording", recorded)
+    assert done.returncode == 0 and "eval2 dropped 120 points: " in done.stderr and " s\n" in done.stderr
+
+
 def test_an_unwritable_result(tickc: Tickc, script: Path, recorded: Path) -> None:
     done = tickc("replay", script, "--recording", recorded, "--results", "no/such/out.json")
     assert done.returncode == 1 and "cannot write no/such/out.json: no such file or directory" in done.stderr
