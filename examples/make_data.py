@@ -5,10 +5,10 @@
 One Parquet file a measurement (cpu, mem, disk, requests, queue) and `all.lp`, the same points as line protocol in order
 of time. The numbers are drawn from a fixed seed, so every run writes the same data.
 
-What happens: at 11:00 a job on db01 begins to fill the disk; it is cleaned up at 12:20. At 11:30 the application on web02
-begins to leak memory and is restarted at 12:05. From 11:40 to 12:05 web02 is short of CPU, `checkout` answers slowly and
-with errors, and from 11:45 to 12:05 the queue of orders is not worked off. What else is in it: web03 sends nothing from
-10:10 to 10:25, one point in two hundred is lost, and cpu has single peaks that mean nothing.
+What happens: at 11:00 a job on db01 begins to fill the disk; it is cleaned up at 12:20. At 11:30 the application on
+web02 begins to leak memory and is restarted at 12:05. From 11:40 to 12:05 web02 is short of CPU, `checkout` answers
+slowly and with errors, and from 11:45 to 12:05 the queue of orders is not worked off. What else is in it: web03 sends
+nothing from 10:10 to 10:25, one point in two hundred is lost, and cpu has single peaks that mean nothing.
 """
 
 from __future__ import annotations

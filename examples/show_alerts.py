@@ -1,6 +1,6 @@
 """Print the alerts that a backfill wrote, a line each.
 
-    python examples/show_alerts.py FOLDER
+python examples/show_alerts.py FOLDER
 """
 
 from __future__ import annotations

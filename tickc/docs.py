@@ -1,0 +1,272 @@
+"""The reference pages docs/nodes.md and docs/functions.md, printed from the declarations.
+
+    python -m tickc.docs [FOLDER]        by default docs
+
+What a node or function is called, takes and does comes from where it is declared; what is said here besides is how far
+each node agrees with Kapacitor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tickc.compiler import nodes  # noqa: F401  (registers all nodes)
+from tickc.compiler.nodes.alert import HANDLERS
+from tickc.compiler.nodes.influxql import Function
+from tickc.compiler.pipeline import NODES, Duration, Edge, Node, Parameter, Property, Subject
+from tickc.runtime import builtins
+from tickc.runtime.builtins import EvalError
+from tickc.runtime.expr import function_names
+from tickc.runtime.gotext import format_duration_influx
+from tickc.runtime.kinds import Kind
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Where points enter": ("stream", "from"),
+    "Points by themselves": ("where", "eval", "default", "delete", "shift", "sample", "log", "noOp"),
+    "Groups": ("groupBy",),
+    "Windows": ("window",),
+    "Functions of a field": tuple(tick for tick, cls in NODES.items() if issubclass(cls, Function)),
+    "From point to point": ("derivative", "changeDetect", "stateCount", "stateDuration"),
+    "Alerts": ("alert",),
+    "Where data leave": ("httpOut", "influxDBOut"),
+}
+
+# What a reader has to know of a node's results: where care was needed to be exact, and what differs and why.
+NOTES: Mapping[str, str] = {
+    "stream": "A point enters once for each `from` whose measurement it has and each database and retention policy "
+    "that "
+    "the task reads, as Kapacitor subscribes. Differs: without `dbrp` in the script (or `--dbrp`) every "
+    "database is read, since a file of history seldom names one.",
+    "from": "Exact. `truncate` and `round` count from the year 1, as Go does, not from 1970.",
+    "where": "Exact. A point on which the condition fails is dropped and counted. Differs: an integer division by zero "
+    "ends Kapacitor itself here; it is counted as any other failure.",
+    "eval": "Exact, integer overflow and the results of Go's own `math` included. A point on which an expression fails "
+    "is dropped and counted.",
+    "default": "Exact. On batches the tags become dimensions, as in Kapacitor.",
+    "delete": "Exact.",
+    "shift": "Exact.",
+    "sample": "Exact. Multiples of a duration count from the year 1.",
+    "log": "Data pass unchanged. Differs: nothing is written, since a replay and a backfill have no log of a server.",
+    "noOp": "Exact.",
+    "groupBy": "Exact. On batches the order of points with equal time is that of Go's unstable sort, which is ported.",
+    "window": "Exact for every relation of `period` and `every`, late points included: Kapacitor keeps the points of a "
+    "group in a ring buffer, and what a purge leaves of late points depends on where the ring has wrapped; its "
+    "indices are kept too. A window that is open at the end of the input is not emitted, as in Kapacitor.",
+    "count": "Exact.",
+    "sum": "Exact: added from left to right, so the last bits of a float sum are Kapacitor's; sums of ints wrap.",
+    "mean": "Exact: summed from left to right; the mean of ints divides the wrapped sum.",
+    "median": "Exact. Differs: of a window without one usable value, where Kapacitor ends, nothing comes and an error "
+    "is "
+    "counted.",
+    "mode": "Exact, with Kapacitor's rule for values that occur equally often. Differs as `median` does.",
+    "spread": "Exact.",
+    "stddev": "Exact: a running mean, then the squares in order; NaN of a single value, as in Kapacitor.",
+    "first": "Exact; of equal times the greater value. Differs as `median` does.",
+    "last": "Exact; of equal times the greater value. Differs as `median` does.",
+    "min": "Exact; of equal values the earliest. Differs as `median` does.",
+    "max": "Exact; of equal values the earliest. Differs as `median` does.",
+    "percentile": "Exact, also in which of several points with the same value is chosen: that is decided by Go's "
+    "unstable "
+    "sort, which is ported. Where the rank is outside of the window nothing comes.",
+    "distinct": "Exact.",
+    "top": "Exact, with the order of Go's sort for equal values. The further names are accepted and have no effect on "
+    "the fields, as in Kapacitor.",
+    "bottom": "Exact, as `top`.",
+    "elapsed": "Exact.",
+    "difference": "Exact.",
+    "movingAverage": "Exact: a running sum that a value enters and another leaves, with the drift that comes of it.",
+    "cumulativeSum": "Exact.",
+    "holtWinters": "The search for the parameters makes the same steps in the same order as InfluxDB 1.9's. Equal to "
+    "the last bit in all recorded cases; where the end of the search hangs on a single bit, 1e-6 relative is held to.",
+    "holtWintersWithFit": "As `holtWinters`.",
+    "derivative": "Exact. A point with the time of the one before is dropped and counted.",
+    "changeDetect": "Exact: compared with the last point that went through, type and value.",
+    "stateCount": "Exact. A point on which the condition fails is dropped and does not end the run.",
+    "stateDuration": "Exact. A point on which the condition fails is dropped and does not end the run.",
+    "alert": "Events, levels, durations, templates and their HTML escaping are exact. Differs: a replay and a backfill "
+    "call no handler but `.log`, whose events become results; `.ServerInfo` names the host `localhost`; alerts "
+    "that run side by side see each other's topics and inhibitions in the order of the points, which is left "
+    "to chance in Kapacitor.",
+    "httpOut": "Exact. Differs: Kapacitor shows the last emission at an address; here every emission is kept. A replay "
+    "leaves out rows that JSON cannot hold (NaN), which Kapacitor fails to show; the files of a backfill have "
+    "them.",
+    "influxDBOut": "Exact in points, types and times. Differs: the points become a file (or, in a replay, line "
+    "protocol); "
+    "cluster, buffer, flushInterval, writeConsistency and create say how to write to a server and have no "
+    "effect.",
+}
+
+# Functions that are part of the evaluation itself.
+SPECIAL: Mapping[str, tuple[str, str]] = {
+    "count": ("count() int", "How often this call was reached, in the group so far."),
+    "if": ("if(boolean, T, T) T", "The second argument where the first is true, else the third; both are evaluated."),
+    "isPresent": ("isPresent(\"name\") boolean", "Whether the point has the field or tag."),
+    "now": ("now() time", "The time of the clock."),
+    "rand": ("rand() int, rand(int) int", "A random number: not negative, and below the argument if there is one."),
+    "sigma": ("sigma(float) float", "How many standard deviations the value is from the mean of those so far."),
+    "spread": ("spread(float) float", "The greatest value minus the least, of those so far."),
+}  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------- nodes
+
+
+def nodes_page() -> str:
+    """docs/nodes.md."""
+    return "\n".join(_nodes_page()) + "\n"
+
+
+def _nodes_page() -> Iterator[str]:
+    yield "# Nodes"
+    yield ""
+    yield (
+        "Every node of Kapacitor 1.8.3, with its properties. *Exact* means: the same points in the same order within a "
+        "group, with the same types and the same bits of every float. This page is printed from the declarations "
+        "(`python -m tickc.docs`)."
+    )
+    for title, ticks in FAMILIES.items():
+        yield f"\n## {title}"
+        for tick in ticks:
+            yield from _node(NODES[tick])
+    yield "\n## Handlers of alerts\n"
+    yield (
+        "Properties of `alert` that say where events go. All are checked as Kapacitor checks them; a replay and a "
+        "backfill call none but `log`."
+    )
+    yield "\n| handler | properties | |\n|---|---|---|"
+    for tick, cls in HANDLERS.items():
+        named = ", ".join(f"`.{_call(p.name, p.params)}`" for p in cls.properties.values())
+        yield f"| `.{_call(tick, cls.params)}` | {named} | {_cell(cls.doc)} |"
+    yield "\n## Not supported yet\n"
+    yield (
+        "These nodes are known, so scripts with them can be checked, formatted and drawn. Compiling one is refused "
+        "(`T401`)."
+    )
+    yield "\n| node | properties | what it does | why not yet |\n|---|---|---|---|"
+    for tick, cls in NODES.items():
+        if cls.later:
+            form = _cell(_sign(cls) + _call(tick, cls.params))
+            named = ", ".join(f"`.{_call(p.name, p.params)}`" for p in _own(cls))
+            yield f"| `{form}` | {named} | {_cell(cls.doc)} | {_cell(cls.later)} |"
+
+
+def _node(cls: type[Node]) -> Iterator[str]:
+    yield f"\n### {cls.tick}\n"
+    yield f"`{_sign(cls)}{_call(cls.tick, cls.params)}` · {_edges(cls)}\n"
+    yield cls.doc
+    if cls.params:
+        yield ""
+        yield from (f"- `{p.name}`: {p.label}, {p.doc}" for p in cls.params)
+    if own := _own(cls):
+        yield "\n| property | default | |\n|---|---|---|"
+        for p in own:
+            yield f"| `.{_call(p.name, p.params)}` | {_default(p)} | {_cell(p.doc)} |"
+    yield f"\n{NOTES[cls.tick]}"
+
+
+def _own(cls: type[Subject]) -> list[Property]:
+    """The properties that are said of each node: not `.quiet()`, nor handlers, nor the arguments once more."""
+    given = {p.field for p in cls.params}
+    return [
+        p
+        for p in cls.properties.values()
+        if p.name != "quiet" and p.name not in HANDLERS and not (p.field and p.field in given)
+    ]
+
+
+def _sign(cls: type[Node]) -> str:
+    return "" if not cls.parents_of else "|"
+
+
+def _call(name: str, params: Iterable[Parameter]) -> str:
+    return f"{name}({', '.join(p.name + ('…' if p.variadic else '') for p in params)})"
+
+
+def _edges(cls: type[Node]) -> str:
+    if cls.class_wants is cls.class_gives:
+        return "stream and batch edges" if cls.class_wants is Edge.SAME else f"{cls.class_wants.value} edges"
+    words = {Edge.SAME: "stream or batch", Edge.NONE: "nothing"}
+    wants, gives = (words.get(e, e.value) for e in (cls.class_wants, cls.class_gives))
+    return f"takes {wants}, gives {gives}"
+
+
+def _default(p: Property) -> str:
+    if p.method is not None or p.default is None or p.default == "" or p.default is False:
+        return ""
+    if isinstance(p.default, Duration):
+        return f"`{format_duration_influx(p.default)}`" if p.default else ""
+    return f"`{p.default!r}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+# ----------------------------------------------------------------------------------------------------------- functions
+
+
+def functions_page() -> str:
+    """docs/functions.md."""
+    return "\n".join(_functions_page()) + "\n"
+
+
+def _functions_page() -> Iterator[str]:
+    yield "# Functions of lambdas"
+    yield ""
+    yield (
+        "Every function that a lambda expression can call, by its forms. All agree with Go 1.26 on amd64, which "
+        "Kapacitor is built with: tests/fixtures/go holds thousands of its values, and the tests run each example "
+        "below. This page is printed from the declarations (`python -m tickc.docs`)."
+    )
+    yield "\n## Functions with state, and those that are part of the language\n"
+    yield (
+        "`count`, `sigma` and `spread` have a state: each place in the script has one for each group; in `from`, in "
+        "the conditions of `alert`, and in a lambda that stands in another by way of a variable, one for all groups. A "
+        "call that is not reached, because AND or OR ends before, leaves the state as it is."
+    )
+    yield "\n| function | |\n|---|---|"
+    yield from (f"| `{form}` | {_cell(text)} |" for form, text in SPECIAL.values())
+    yield "\n## Functions of their arguments\n"
+    yield "| function | | examples |\n|---|---|---|"
+    for name in builtins.names():
+        for kinds, one in (builtins.overloads(name) or {}).items():
+            form = f"{name}({', '.join(k.label for k in kinds)}) {one.result.label}"
+            shown = "<br>".join(f"`{_cell(text)}` → {_value(v, one.result)}" for text, v in one.examples.items())
+            yield f"| `{form}` | {_cell(one.doc)} | {shown} |"
+
+
+def _value(value: Any, kind: Kind) -> str:
+    """An example's value as a script would have it."""
+    if isinstance(value, EvalError):
+        return f"error: {_cell(str(value))}"
+    match kind:
+        case Kind.DURATION:
+            return f"`{format_duration_influx(value)}`"
+        case Kind.STRING:
+            return f"`'{_cell(value)}'`"
+        case Kind.BOOL:
+            return f"`{str(value).upper()}`"
+    return f"`{value!r}`"
+
+
+def undocumented() -> list[str]:
+    """Nodes and functions that the pages would leave out."""
+    listed = {tick for ticks in FAMILIES.values() for tick in ticks}
+    built = {tick for tick, cls in NODES.items() if not cls.later and cls.lower is not Node.lower}
+    functions = {*builtins.names(), *SPECIAL}
+    return sorted({*(built ^ listed), *(built ^ NOTES.keys()), *({*function_names()} - functions)})
+
+
+def pages() -> dict[str, str]:
+    """The pages by the names of their files."""
+    return {"nodes.md": nodes_page(), "functions.md": functions_page()}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs")
+    for file, text in pages().items():
+        (folder / file).write_text(text, encoding="utf-8")
+        print(f"wrote {folder / file}")
