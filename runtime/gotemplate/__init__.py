@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .gotime import Duration, GoTime, set_local_zone
-from .parse import TemplateError
+from .lex import TemplateError
 from .template import Template, parse
 from .values import Missing
 

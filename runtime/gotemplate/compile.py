@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tickc.runtime.gotext import format_duration_go, format_time_default
+
 from .escapers import html_of
 from .functions import BUILTINS, DETAILS_FUNCTIONS, Function, index, lookup
-from .gofmt import plain_text, sprint, sprintf, sprintln
+from .gofmt import action_text, sprint, sprintf, sprintln
 from .gojson import json_map, json_string
-from .gotime import Duration, GoTime, duration_text, utc_text
+from .gotime import Duration, GoTime
 from .interpret import literal_number
 from .parse import (
     Action,
@@ -74,6 +76,9 @@ from .values import (
 MAX_COUNT = 1000
 """Largest number that compiled code ranges over; more is left to the interpreter and its limit of steps."""
 
+MAX_LOOP_TEXT = 10_000
+"""Longest literal text in a loop of compiled code; the interpreter limits what longer ones write."""
+
 Row = Callable[[Mapping[str, Any]], str]
 Rows = Callable[[Iterable[tuple[Any, ...]], Callable[[tuple[Any, ...]], str]], list[str]]
 
@@ -112,17 +117,12 @@ def _bail(*_: Any) -> NoReturn:
     raise CallError("left to the interpreter")
 
 
-def _text(value: Any) -> str:
-    """What an action prints."""
-    return "<no value>" if value is None else plain_text(value)
-
-
 def _time(raw: Any) -> GoTime:
     return raw if type(raw) is GoTime else GoTime(raw)
 
 
 def _time_text(raw: Any) -> str:
-    return utc_text(raw) if type(raw) is int else str(_time(raw))
+    return format_time_default(raw) if type(raw) is int else str(_time(raw))
 
 
 def _json_time(raw: Any) -> str:
@@ -182,12 +182,12 @@ def _index(item: Any, *indexes: Any) -> Any:
 
 
 _NAMES: dict[str, Any] = {
-    "_text": _text, "_time": _time, "_time_text": _time_text, "_chain": _chain, "_pairs": _pairs, "_index": _index,
-    "_sorted": _sorted_pairs, "_unbox": _unbox, "_bail": _bail, "_sprintf": sprintf, "_sprint": sprint,
-    "_sprintln": sprintln, "_Duration": Duration, "_duration_text": duration_text, "_Int": Int, "_Map": MapValue,
-    "_STRINGS": STRING_MAP, "_ANYS": ANY_MAP, "_Struct": Struct, "INVALID": INVALID,
-    "_json": json_string, "_json_map": json_map, "_json_time": _json_time, "_json_int": int.__repr__, "_JS": JS,
-    "_join": "".join, "_EMPTY": "", "_INTS": frozenset((int, Int)), "_STRS": frozenset((str, JS)), "_html": html_of,
+    "_text": action_text, "_time": _time, "_time_text": _time_text, "_chain": _chain, "_pairs": _pairs, "_index":
+    _index, "_sorted": _sorted_pairs, "_unbox": _unbox, "_bail": _bail, "_sprintf": sprintf, "_sprint": sprint,
+    "_sprintln": sprintln, "_Duration": Duration, "_duration_text": format_duration_go, "_Int": Int, "_Map":
+    MapValue, "_STRINGS": STRING_MAP, "_ANYS": ANY_MAP, "_Struct": Struct, "INVALID": INVALID, "_json": json_string,
+    "_json_map": json_map, "_json_time": _json_time, "_json_int": int.__repr__, "_JS": JS, "_join": "".join,
+    "_EMPTY": "", "_INTS": frozenset((int, Int)), "_STRS": frozenset((str, JS)), "_html": html_of,
 }  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------- at compilation
@@ -248,7 +248,7 @@ class _Compiler:
         self.loops = 0
 
     def compile(self, root: List) -> Compiled:
-        self.list(root, _Expr("d", "struct", self.shape))
+        self.walk(root, _Expr("d", "struct", self.shape))
         self.flush()
         result = self.one_expression()
         if result is None:
@@ -311,10 +311,12 @@ class _Compiler:
             self.line("write(f\"" + "".join(f"{{{piece}}}" for piece in self.pieces) + "\")")
         self.pieces = []
 
-    def list(self, nodes: List | None, dot: _Expr) -> None:
+    def walk(self, nodes: List | None, dot: _Expr) -> None:
         for node in nodes.nodes if nodes is not None else ():
             match node:
                 case Text(text=text):
+                    if self.loops and len(text) > MAX_LOOP_TEXT:
+                        raise Unsupported
                     self.pieces.append(self.constant(text))
                 case Action(pipe=pipe):
                     self.action(pipe, dot)
@@ -381,7 +383,7 @@ class _Compiler:
         self.indent += 1
         self.scopes.append({})
         before = len(self.lines)
-        self.list(nodes, dot)
+        self.walk(nodes, dot)
         self.flush()
         if len(self.lines) == before:
             self.line("pass")
@@ -392,7 +394,7 @@ class _Compiler:
         self.flush()
         pipe = node.pipe
         value = self.pipeline(pipe, dot)
-        if (len(pipe.variables) > 1 and value.kind not in ("tags", "fields")) or value.constant is not None:
+        if len(pipe.variables) > 1 and value.kind not in ("tags", "fields"):
             raise Unsupported
         if self.loops and value.kind not in ("tags", "fields"):
             raise Unsupported
@@ -489,10 +491,9 @@ class _Compiler:
             args = [self.operand(arg, dot) for arg in command.args[1:]]
             return self.call(first.name, args, final)
         if isinstance(first, Field | Variable | Chain) and (len(command.args) > 1 or final is not None):
-            args = [*command.args[1:]]
-            if final is not None or len(args) != 1:
+            if final is not None or len(command.args) != 2:
                 raise Unsupported
-            return self.method(first, args[0], dot)
+            return self.method(first, command.args[1], dot)
         if len(command.args) > 1 or final is not None or isinstance(first, Nil):
             raise Unsupported
         return self.operand(first, dot)
@@ -671,7 +672,7 @@ class _Compiler:
         return [*parts, self.constant("}")]
 
     def print_one(self, arg: _Expr) -> _Expr:
-        if arg.kind != "any":
+        if arg.kind not in ("any", "some"):
             return _Expr(self.printed(arg), "str")
         name = self.fresh("t")
         return _Expr(f"({name} if type({name} := {arg.code}) is str else _sprint(({name},)))", "str")

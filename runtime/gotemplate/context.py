@@ -13,8 +13,11 @@ from enum import Enum
 from html.entities import html5
 from typing import Any
 
-from .parse import Node, TemplateError
-from .strconv import MAX_RUNE, quote
+from tickc.runtime.gotext import quote
+
+from .lex import TemplateError
+from .parse import Node
+from .strconv import MAX_RUNE
 
 
 class State(Enum):

@@ -6,7 +6,9 @@ import re
 from copy import copy
 from typing import Any
 
-from .context import (  # fmt: skip
+from tickc.runtime.gotext import quote
+
+from .context import (
     ATTR_STATES,
     COMMENTS,
     SCRIPT_LITERALS,
@@ -20,7 +22,8 @@ from .context import (  # fmt: skip
     after_text,
     failed,
 )
-from .parse import (  # fmt: skip
+from .lex import TemplateError
+from .parse import (
     Action,
     Branch,
     Break,
@@ -32,13 +35,11 @@ from .parse import (  # fmt: skip
     Node,
     Pipe,
     Range,
-    TemplateError,
     Text,
     Tree,
 )
-from .strconv import quote
 
-MAX_STEPS = 200_000
+MAX_STEPS = 50_000
 """Nodes the analysis may visit; it reads the body of a loop twice, so nested loops multiply."""
 
 
@@ -114,7 +115,7 @@ class _Escaper:
                 return self.text(c, node)
         return c
 
-    def list(self, c: Context, nodes: List | None) -> Context:
+    def walk(self, c: Context, nodes: List | None) -> Context:
         for node in nodes.nodes if nodes is not None else ():
             c = self.node(c, node)
             if c.state is State.DEAD:
@@ -127,12 +128,14 @@ class _Escaper:
         trial.loop = self.loop
         trial.output = dict(self.output)
         trial.derived = dict(self.derived)
-        return trial.list(c, nodes), trial
+        return trial.walk(c, nodes), trial
 
     def accept(self, trial: _Escaper) -> None:
-        for mine, theirs in ((self.output, trial.output), (self.derived, trial.derived), (self.calls, trial.calls),
-                             (self.actions, trial.actions), (self.texts, trial.texts)):  # fmt: skip
-            mine.update(theirs)  # type: ignore[attr-defined]
+        self.output.update(trial.output)
+        self.derived.update(trial.derived)
+        self.actions.update(trial.actions)
+        self.calls.update(trial.calls)
+        self.texts.update(trial.texts)
         self.called |= trial.called
 
     def branch(self, c: Context, node: Branch) -> Context:
@@ -141,14 +144,14 @@ class _Escaper:
             if first.state is State.ERROR:
                 return first
         else:
-            first = self.list(c.clone(), node.body)
-        return _join(first, self.list(c.clone(), node.otherwise), node, node.keyword)
+            first = self.walk(c.clone(), node.body)
+        return _join(first, self.walk(c.clone(), node.otherwise), node, node.keyword)
 
     def loop_body(self, c: Context, node: Range) -> Context:
         """The context after a loop: the body must end as it begins."""
         outer = self.loop
         self.loop = _LoopEnds(outer)
-        first = self.list(c.clone(), node.body)
+        first = self.walk(c.clone(), node.body)
         if first.state is not State.ERROR:
             first = _join_ends(first, self.loop)
         self.loop = outer

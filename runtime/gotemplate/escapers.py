@@ -14,7 +14,7 @@ from .gofmt import sprint
 from .gojson import JSONError, marshal
 from .gotime import GoTime
 from .strconv import to_bytes
-from .values import ANY, JS, type_of
+from .values import ANY, JS, indirect, type_of
 
 FAILSAFE = "ZgotmplZ"
 """What stands in the output for a value that would be unsafe where it is."""
@@ -24,7 +24,12 @@ def stringify(args: tuple[Any, ...]) -> str:
     """The text of the arguments; nil ones are nothing."""
     if len(args) == 1 and isinstance(args[0], str):
         return args[0]
-    return sprint([arg for arg in args if arg is not None])
+    return sprint([indirect(arg) for arg in args if arg is not None])
+
+
+def _printed(args: tuple[Any, ...]) -> str:
+    """The text of the arguments; nil ones show."""
+    return sprint([None if arg is None else indirect(arg) for arg in args])
 
 
 _HTML = {0: "\ufffd", **{ord(c): f"&#{ord(c)};" for c in "\"'+"}, 38: "&amp;", 60: "&lt;", 62: "&gt;"}
@@ -92,7 +97,7 @@ _SCRIPT_TAG = re.compile("<(/?)script", re.IGNORECASE | re.ASCII)
 
 def js_value(*args: Any) -> str:
     """For where JavaScript expects an expression: JSON."""
-    value = args[0] if len(args) == 1 else sprint(args)
+    value = args[0] if len(args) == 1 else _printed(args)
     if isinstance(value, JS):
         return str(value)
     if value is not None and not isinstance(value, GoTime) and type_of(value).stringer:
@@ -194,7 +199,7 @@ def _srcset_element(text: str) -> str:
 
 def eval_args(*args: Any) -> str:
     """The text of what a predefined escaper was given, before the escaper of the context gets it."""
-    return args[0] if len(args) == 1 and type(args[0]) is str else sprint(args)
+    return args[0] if len(args) == 1 and type(args[0]) is str else _printed(args)
 
 
 ESCAPERS: dict[str, Function] = {

@@ -12,7 +12,7 @@ from typing import Any
 from .gofmt import sprint, sprintf, sprintln, text_of
 from .gojson import JSONError, marshal
 from .strconv import from_bytes, rune, to_bytes
-from .values import (  # fmt: skip
+from .values import (
     ANY,
     INVALID,
     JS,
@@ -26,6 +26,7 @@ from .values import (  # fmt: skip
     Struct,
     Type,
     Uint8,
+    indirect,
     kind_of,
     length,
     strip,
@@ -73,7 +74,7 @@ def index(item: Any, *indexes: Any) -> Any:
     for at in map(strip, indexes):
         if type(item) is Iface and item.value is None:
             raise CallError("index of nil pointer")
-        item = strip(item)
+        item = indirect(item)
         match kind_of(item):
             case Kind.STRING | Kind.SLICE:
                 item = _element(item, at)
@@ -105,6 +106,7 @@ def slice_of(item: Any, *indexes: Any) -> Any:
     item = strip(item)
     if item is INVALID:
         raise CallError("slice of untyped nil")
+    item = indirect(item)
     if len(indexes) > 3:
         raise CallError(f"too many slice indexes: {len(indexes)}")
     kind = kind_of(item)
@@ -128,7 +130,7 @@ def len_of(item: Any) -> Int:
     """Go's len."""
     if type(item) is Iface and item.value is None:
         raise CallError("len of nil pointer")
-    item = strip(item)
+    item = indirect(item)
     kind = kind_of(item)
     if kind is Kind.INVALID:
         raise CallError("reflect: call of reflect.Value.Type on zero Value")
@@ -231,7 +233,7 @@ def printed(args: Sequence[Any]) -> str:
     """The text the escaping functions work on."""
     if len(args) == 1 and type(args[0]) is str:
         return args[0]
-    return sprint(["<no value>" if arg is None else arg for arg in args])
+    return sprint(["<no value>" if arg is None else indirect(arg) for arg in args])
 
 
 def html(*args: Any) -> str:

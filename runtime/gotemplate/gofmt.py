@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tickc.runtime.gotext import quote
+
 from .gotime import Duration, GoTime, Location
 from .strconv import (
     MAX_RUNE,
@@ -13,9 +15,9 @@ from .strconv import (
     can_backquote,
     format_float,
     is_print,
-    quote,
+    quote_ascii,
     quote_rune,
-    to_bytes,  # fmt: skip
+    to_bytes,
 )
 from .values import (
     INVALID,
@@ -30,6 +32,7 @@ from .values import (
     Struct,
     Uint8,
     Weekday,
+    indirect,
     kind_of,
     time_internals,
     type_of,
@@ -37,6 +40,9 @@ from .values import (
 
 MAX_SIZE = 1_000_000
 """Largest width or precision Go takes from a format."""
+
+
+_ADDRESS = "0xc000000000"  # of all that has one
 
 
 def sprint(args: Sequence[Any]) -> str:
@@ -81,6 +87,13 @@ def plain_text(value: Any) -> str:
     return sprint((value,)) if writer is None else writer(value)
 
 
+def action_text(value: Any) -> str:
+    """What an action prints; `values.INVALID` and nil are no value."""
+    if value is None or value is INVALID:
+        return "<no value>"
+    return plain_text(indirect(value))
+
+
 def float_text(value: float) -> str:
     """Go's %v of a float."""
     if 1e-4 <= value < 1e6 or -1e6 < value <= -1e-4:
@@ -95,8 +108,13 @@ def _bool_text(value: bool) -> str:
 
 def _map_text(value: MapValue) -> str:
     items = value.items
-    texts = [f"{key}:{'<nil>' if items[key] is None else text_of(items[key])}" for key in sorted(items)]
-    return f"map[{' '.join(texts)}]"
+    return f"map[{' '.join([f'{key}:{_element_text(items[key])}' for key in sorted(items)])}]"
+
+
+def _element_text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    return "<nil>" if value is None else _ADDRESS if type(value) is Missing else plain_text(value)
 
 
 _TEXTS: dict[type, Callable[[Any], str]] = {
@@ -177,17 +195,17 @@ class _Printer:
             case Kind.INT | Kind.UINT:
                 self.integer(int(value), verb, value)
             case Kind.FLOAT:
-                self.float(value, verb, value)
+                self.float_value(value, verb, value)
             case Kind.COMPLEX:
-                self.complex(value, verb)
+                self.complex_value(value, verb)
             case Kind.STRING:
                 self.string(value, verb, value)
             case Kind.MAP:
-                self.map(value, verb, depth)
+                self.map_value(value, verb, depth)
             case Kind.STRUCT:
-                self.struct(value, verb, depth)
+                self.struct_value(value, verb, depth)
             case Kind.SLICE:
-                self.bytes(value, verb)
+                self.bytes_value(value, verb)
             case Kind.POINTER:
                 self.pointer(value, verb, depth)
 
@@ -242,7 +260,7 @@ class _Printer:
         if self.sharp and can_backquote(text):
             self.pad(f"`{text}`")
         else:
-            self.pad(quote(text, self.plus))
+            self.pad(quote_ascii(text) if self.plus else quote(text))
 
     def hex_bytes(self, data: bytes, verb: str) -> None:
         if self.precision is not None:
@@ -255,7 +273,7 @@ class _Printer:
         text = data.hex(" ").replace(" ", " " + prefix) if self.space else data.hex()
         self.pad((prefix + text).upper() if verb == "X" else prefix + text)
 
-    def bytes(self, data: Bytes, verb: str) -> None:
+    def bytes_value(self, data: Bytes, verb: str) -> None:
         match verb:
             case "s":
                 self.string_s(data.decode("utf-8", "surrogateescape"))
@@ -264,11 +282,11 @@ class _Printer:
             case "q":
                 self.quoted(data.decode("utf-8", "surrogateescape"))
             case _ if self.sharp_v:
-                self.list(data, verb, "[]byte{", ", ", "}")
+                self.list_value(data, verb, "[]byte{", ", ", "}")
             case _:
-                self.list(data, verb, "[", " ", "]")
+                self.list_value(data, verb, "[", " ", "]")
 
-    def list(self, data: Bytes, verb: str, start: str, between: str, end: str) -> None:
+    def list_value(self, data: Bytes, verb: str, start: str, between: str, end: str) -> None:
         self.write(start)
         for index, byte in enumerate(data):
             if index:
@@ -333,20 +351,20 @@ class _Printer:
             text += f" '{chr(number)}'"
         self.pad_plain(text)
 
-    def float(self, number: float, verb: str, value: Any) -> None:
+    def float_value(self, number: float, verb: str, value: Any) -> None:
         match verb:
             case "v":
-                self.float_text(number, "g", -1)
+                self.float_digits(number, "g", -1)
             case "b" | "g" | "G" | "x" | "X":
-                self.float_text(number, verb, -1)
+                self.float_digits(number, verb, -1)
             case "f" | "e" | "E":
-                self.float_text(number, verb, 6)
+                self.float_digits(number, verb, 6)
             case "F":
-                self.float_text(number, "f", 6)
+                self.float_digits(number, "f", 6)
             case _:
                 self.bad_verb(verb, value)
 
-    def float_text(self, number: float, verb: str, precision: int) -> None:
+    def float_digits(self, number: float, verb: str, precision: int) -> None:
         precision = precision if self.precision is None else self.precision
         text = format_float(number, verb, precision)
         text = text if text[0] in "+-" else "+" + text
@@ -364,21 +382,21 @@ class _Printer:
         else:
             self.pad(text)
 
-    def complex(self, number: complex, verb: str) -> None:
+    def complex_value(self, number: complex, verb: str) -> None:
         if verb not in "vbgGxXfFeE":
             self.bad_verb(verb, number)
             return
         plus = self.plus
         self.write("(")
-        self.float(number.real, verb, number)
+        self.float_value(number.real, verb, number)
         self.plus = True
-        self.float(number.imag, verb, number)
+        self.float_value(number.imag, verb, number)
         self.write("i)")
         self.plus = plus
 
     # --- composites
 
-    def map(self, value: MapValue, verb: str, depth: int) -> None:
+    def map_value(self, value: MapValue, verb: str, depth: int) -> None:
         self.write(value.type.name + "{" if self.sharp_v else "map[")
         is_any = value.type.element is not None and value.type.element.kind is Kind.INTERFACE
         for index, key in enumerate(sorted(value.items)):
@@ -389,7 +407,7 @@ class _Printer:
             self.value(Iface(value.items[key]) if is_any else value.items[key], verb, depth + 1)
         self.write("}" if self.sharp_v else "]")
 
-    def struct(self, value: Any, verb: str, depth: int) -> None:
+    def struct_value(self, value: Any, verb: str, depth: int) -> None:
         self.write(type_of(value).name + "{" if self.sharp_v else "{")
         for index, (name, field) in enumerate(_fields(value)):
             if index:
@@ -410,17 +428,17 @@ class _Printer:
             self.value(field, verb, 1)
 
     def pointer(self, value: Any, verb: str, depth: int = 1) -> None:
-        """A pointer; the only address known is nil, others print as Go's struct behind them or as 0xc000000000."""
+        """A pointer; the only address known is nil, others print as the struct behind them or as `_ADDRESS`."""
         if value is not INVALID and kind_of(value) not in (Kind.POINTER, Kind.MAP, Kind.SLICE):
             self.bad_verb(verb, value)
             return
         if isinstance(value, Missing | Location) and depth == 0:
             self.write("&{}" if not self.sharp_v else f"&{type_of(value).name[1:]}{{}}")
             return
-        address = 0 if value is INVALID else 0xC000000000
+        address = 0 if value is INVALID else int(_ADDRESS, 16)
         match verb:
             case "v" if self.sharp_v:
-                self.write("(*time.Location)(nil)" if not address else f"({type_of(value).name})(0xc000000000)")
+                self.write("(*time.Location)(nil)" if not address else f"({type_of(value).name})({_ADDRESS})")
             case "v" if not address:
                 self.pad("<nil>")
             case "v" | "p":
@@ -432,7 +450,7 @@ class _Printer:
                 self.pad("<nil>")
                 self.write(")")
             case _:
-                self.write(f"%!{verb}({type_of(value).name}=0xc000000000)")
+                self.bad_verb(verb, value)
 
 
 def _as_char(number: int) -> str:

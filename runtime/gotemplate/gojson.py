@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tickc.runtime.gotext import format_float_json
+
 from .gotime import Duration, GoTime, Location
-from .strconv import format_float
 from .values import (
     JS,
     Bytes,
@@ -52,13 +52,10 @@ def json_float(value: float) -> str:
     if 1e-4 <= value < 1e16 or -1e16 < value <= -1e-4:
         text = repr(value)
         return text[:-2] if text.endswith(".0") else text
-    if value != value or math.isinf(value):
-        raise JSONError(f"json: unsupported value: {format_float(value, 'g', -1)}")
-    size = abs(value)
-    if size != 0 and not 1e-6 <= size < 1e21:
-        text = format_float(value, "e", -1)
-        return text[:-2] + text[-1] if text[-4:-1] == "e-0" else text
-    return format_float(value, "f", -1)
+    try:
+        return str(format_float_json(value))
+    except ValueError as error:
+        raise JSONError(str(error)) from None
 
 
 def marshal(value: Any) -> str:

@@ -12,7 +12,16 @@ from datetime import UTC as UTC_ZONE
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
-from .strconv import INT64_MAX, INT64_MIN, quote, wrap64
+from tickc.runtime.gotext import (
+    civil,
+    days_from_civil,
+    format_duration_go,
+    format_time_default,
+    format_time_rfc3339nano,
+    quote,
+)
+
+from .strconv import INT64_MAX, INT64_MIN, wrap64
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -40,7 +49,7 @@ class Duration(int):
     """time.Duration: int64 nanoseconds."""
 
     def __str__(self) -> str:
-        return duration_text(self)
+        return format_duration_go(self)
 
     def seconds(self) -> float:
         return self._in(SECOND)
@@ -74,54 +83,10 @@ class Duration(int):
         return Duration(min(abs(self), INT64_MAX))
 
 
-def duration_text(ns: int) -> str:
-    """Go's text of a duration: `1m30s`, `1.5ms`, `0s`."""
-    if ns == 0:
-        return "0s"
-    size = abs(ns)
-    sign = "-" if ns < 0 else ""
-    if size < SECOND:
-        unit, name = next((u, n) for u, n in ((1_000_000, "ms"), (1000, "µs"), (1, "ns")) if size >= u)
-        return sign + _decimal(size, unit) + name
-    minutes, rest = divmod(size, MINUTE)
-    text = _decimal(rest, SECOND) + "s"
-    if minutes:
-        hours, minutes = divmod(minutes, 60)
-        text = (f"{hours}h" if hours else "") + f"{minutes}m" + text
-    return sign + text
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, rest = divmod(value, unit)
-    if not rest:
-        return str(whole)
-    return f"{whole}.{str(rest).rjust(len(str(unit)) - 1, '0').rstrip('0')}"
-
-
 # --------------------------------------------------------------------------------------------------------- calendar
 
 
-def civil(days: int) -> tuple[int, int, int]:
-    """Year, month, day of a day counted from 1970-01-01, proleptic Gregorian."""
-    days += 719468
-    era, day_of_era = divmod(days, 146097)
-    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    shifted = (5 * day_of_year + 2) // 153
-    month = shifted + 3 if shifted < 10 else shifted - 9
-    return year_of_era + era * 400 + (month <= 2), month, day_of_year - (153 * shifted + 2) // 5 + 1
-
-
 _cached_civil = lru_cache(maxsize=64)(civil)
-
-
-def days_from_civil(year: int, month: int, day: int) -> int:
-    """The day's number from 1970-01-01; months outside 1…12 and any day carry over."""
-    year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
-    year -= month <= 2
-    era, year_of_era = divmod(year, 400)
-    day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
-    return era * 146097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719468
 
 
 _YEAR_ZERO, _YEAR_10000 = days_from_civil(0, 1, 1) * DAY, days_from_civil(10000, 1, 1) * DAY
@@ -176,7 +141,7 @@ class GoTime:
 
     def __str__(self) -> str:
         if self.loc is UTC:
-            return utc_text(self.ns)
+            return format_time_default(self.ns)
         return self.format("2006-01-02 15:04:05.999999999 -0700 MST")
 
     def _local(self) -> int:
@@ -226,7 +191,8 @@ class GoTime:
     def add_date(self, years: int, months: int, days: int) -> GoTime:
         """The same clock time on the date so far away; days that a month lacks carry over."""
         year, month, day = self.date()
-        local = days_from_civil(year + years, month + months, day + days) * DAY + self.clock()
+        carried, month = divmod(month + months - 1, 12)
+        local = days_from_civil(year + years + carried, month + 1, day + days) * DAY + self.clock()
         shift = self.loc.offset(local)[1]
         shift = self.loc.offset(local - shift * SECOND)[1]
         return GoTime(local - shift * SECOND, self.loc)
@@ -268,8 +234,7 @@ class GoTime:
         if not _YEAR_ZERO <= self._local() < _YEAR_10000:
             raise ValueError("year outside of range [0,9999]")
         if self.loc is UTC:
-            text = utc_text(self.ns)
-            return f"{text[:10]}T{text[11:-10]}Z"
+            return format_time_rfc3339nano(self.ns)
         return self.format(RFC3339_NANO)
 
     def binary(self) -> bytes:
@@ -278,20 +243,6 @@ class GoTime:
         minutes = -1 if self.loc is UTC else self.loc.offset(self.ns)[1] // 60
         return (b"\x01" + (seconds & (1 << 64) - 1).to_bytes(8, "big") + rest.to_bytes(4, "big")
                 + (minutes & 0xFFFF).to_bytes(2, "big"))  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def _day_text(day: int) -> str:
-    year, month, number = civil(day)
-    return f"{_padded(year, 4)}-{month:02d}-{number:02d} "
-
-
-def utc_text(ns: int) -> str:
-    """Go's String of a UTC instant: `2020-09-13 12:26:41.5 +0000 UTC`."""
-    seconds, rest = divmod(ns, SECOND)
-    day, second = divmod(seconds, 86400)
-    text = f"{_day_text(day)}{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
-    return f"{text}.{str(rest).rjust(9, '0').rstrip('0')} +0000 UTC" if rest else text + " +0000 UTC"
 
 
 # ---------------------------------------------------------------------------------------------------------- layouts

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tickc.runtime.gotext import quote
+
 from .functions import BUILTINS, Function, is_true, lookup
-from .gofmt import text_of
+from .gofmt import action_text, text_of
 from .gotime import Duration, GoTime
-from .parse import (  # fmt: skip
+from .lex import TemplateError
+from .parse import (
     Action,
     Bool,
     Break,
@@ -30,13 +33,11 @@ from .parse import (  # fmt: skip
     Pipe,
     Range,
     String,
-    TemplateError,
     Text,
     Tree,
     Variable,
     With,
 )
-from .strconv import quote
 from .values import (
     ANY,
     BYTES,
@@ -53,13 +54,17 @@ from .values import (
     StructType,
     Type,
     Uint8,
+    indirect,
     kind_of,
     strip,
     type_of,
 )
 
 MAX_STEPS = 1_000_000
-"""Nodes that one rendering may visit; Go has no such limit, a template that would loop for hours fails here."""
+"""Nodes and rounds of loops in one rendering, and 64 characters of a function's text count as one more.
+
+Go has no such limit; a template that would run for hours fails here.
+"""
 
 MAX_OUTPUT = 1 << 26
 """Characters that one rendering may write."""
@@ -143,9 +148,7 @@ class State:
 
     def walk(self, dot: Any, node: Node) -> None:
         self.node = node
-        self.budget.steps -= 1
-        if self.budget.steps < 0:
-            raise self.error(f"exceeded maximum number of steps ({MAX_STEPS})")
+        self.spend(1)
         match node:
             case Text(text=text):
                 self.write(text)
@@ -153,7 +156,7 @@ class State:
                 value = self.pipeline(dot, pipe)
                 if not pipe.variables:
                     self.node = node
-                    self.write("<no value>" if value is INVALID else text_of(value))
+                    self.write(value if type(value) is str else action_text(value))
             case If() | With():
                 self.walk_branch(dot, node)
             case Range():
@@ -164,6 +167,11 @@ class State:
                 raise _Break
             case Continue():
                 raise _Continue
+
+    def spend(self, steps: int) -> None:
+        self.budget.steps -= steps
+        if self.budget.steps < 0:
+            raise self.error(f"exceeded maximum number of steps ({MAX_STEPS})")
 
     def write(self, text: str) -> None:
         self.budget.output -= len(text)
@@ -185,12 +193,13 @@ class State:
 
     def walk_range(self, dot: Any, node: Range) -> None:
         mark = len(self.names)
-        value = strip(self.pipeline(dot, node.pipe))
+        value = indirect(self.pipeline(dot, node.pipe))
         pairs = self.elements(node, value)
         ran = False
         inner = len(self.names)
         for index, element in pairs:
             ran = True
+            self.spend(1)
             self.assign_loop(node.pipe, index, element)
             try:
                 self.walk_list(element, node.body)
@@ -405,9 +414,12 @@ class State:
             callee = str(args[0]) if args else _reflect_string(final)
             return self.fail(node, name, _call_error(values[0], callee))
         try:
-            return function.call(*values)
+            result = function.call(*values)
         except CallError as error:
             return self.fail(node, name, str(error))
+        if isinstance(result, str):
+            self.spend(len(result) >> 6)
+        return result
 
     def fail(self, node: Node, name: str, message: str) -> Any:
         self.node = node

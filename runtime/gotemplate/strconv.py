@@ -57,11 +57,9 @@ def is_print(char: str) -> bool:
     return char.isprintable()
 
 
-def quote(text: str, ascii_only: bool = False) -> str:
-    """Go's strconv.Quote (or QuoteToASCII)."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return '"' + "".join(_quoted(c, '"', ascii_only) for c in text) + '"'
+def quote_ascii(text: str) -> str:
+    """Go's strconv.QuoteToASCII."""
+    return '"' + "".join(_quoted(c, '"', True) for c in text) + '"'
 
 
 def quote_rune(code: int, ascii_only: bool = False) -> str:

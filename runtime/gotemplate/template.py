@@ -10,7 +10,8 @@ from .escape import escape_trees
 from .escapers import ESCAPERS
 from .functions import BUILTINS, DETAILS_FUNCTIONS
 from .interpret import interpret
-from .parse import TemplateError, Tree, parse_trees
+from .lex import TemplateError
+from .parse import Tree, parse_trees
 from .values import SHAPES, Struct, StructType
 
 __all__ = ["Template", "TemplateError", "parse"]
@@ -97,8 +98,8 @@ def parse(text: str, name: str, html: bool = False, data_shape: str | StructType
     """Parse a template; raises TemplateError with the text Kapacitor reports when a task starts.
 
     `name` shows in errors ("id", "message", "details"). `html` asks for html/template, which escapes by context and
-    knows `json` and `jsonCompact`. `data_shape` is the struct that the record stands for: "id", "message", "details"
-    or a declared one.
+    knows `json` and `jsonCompact`. `data_shape` is the struct that the record stands for: "id", "message", "details",
+    "event" (templates of handlers) or a declared one.
     """
     shape = SHAPES[data_shape] if isinstance(data_shape, str) else data_shape
     functions = [*BUILTINS, *DETAILS_FUNCTIONS] if html else [*BUILTINS]

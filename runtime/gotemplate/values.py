@@ -95,7 +95,15 @@ class Bytes(bytes):
 
 
 class Missing:
-    """*ast.Missing: the value of a field that `eval` kept although it was absent."""
+    """*ast.Missing: the value of a field that `eval` kept although it was absent; Kapacitor has only one."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Missing)
+
+    def __hash__(self) -> int:
+        return 0
 
 
 class CallError(Exception):
@@ -229,6 +237,12 @@ def strip(value: Any) -> Any:
     return value
 
 
+def indirect(value: Any) -> Any:
+    """The value without interface and behind the pointer, if that can be seen through."""
+    value = strip(value)
+    return MISSING_STRUCT if type(value) is Missing else value
+
+
 def length(value: Any) -> int:
     """len() of a string, map or slice, in Go's units."""
     if isinstance(value, str):
@@ -343,6 +357,8 @@ def struct(name: str, *fields: tuple[str, Type], embeds: StructType | None = Non
                       promoted={**embeds.promoted, **dict(fields)})  # fmt: skip
 
 
+MISSING_STRUCT = Struct(struct("ast.Missing"), {})
+
 SERVER_INFO = struct("kapacitor.serverInfo", ("Hostname", STRING), ("ClusterID", STRING), ("ServerID", STRING))
 ID_INFO = struct(
     "kapacitor.idInfo", ("Name", STRING), ("TaskName", STRING), ("Group", STRING), ("Tags", STRING_MAP),
@@ -354,4 +370,11 @@ MESSAGE_INFO = struct(
 )  # fmt: skip
 DETAILS_INFO = struct("kapacitor.detailsInfo", ("Message", STRING), embeds=MESSAGE_INFO)
 
-SHAPES = {"id": ID_INFO, "message": MESSAGE_INFO, "details": DETAILS_INFO}
+EVENT_DATA = struct(
+    "alert.TemplateData", ("ID", STRING), ("Message", STRING), ("Level", STRING), ("Time", TIME),
+    ("Duration", DURATION), ("Details", STRING), ("Name", STRING), ("TaskName", STRING), ("Group", STRING),
+    ("Tags", STRING_MAP), ("Fields", ANY_MAP),
+)  # fmt: skip
+
+SHAPES = {"id": ID_INFO, "message": MESSAGE_INFO, "details": DETAILS_INFO, "event": EVENT_DATA}
+"""The records: of the three templates of an alert, and of the templates of its handlers ("event")."""
