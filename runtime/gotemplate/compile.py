@@ -182,12 +182,12 @@ def _index(item: Any, *indexes: Any) -> Any:
 
 
 _NAMES: dict[str, Any] = {
-    "_text": action_text, "_time": _time, "_time_text": _time_text, "_chain": _chain, "_pairs": _pairs, "_index":
-    _index, "_sorted": _sorted_pairs, "_unbox": _unbox, "_bail": _bail, "_sprintf": sprintf, "_sprint": sprint,
-    "_sprintln": sprintln, "_Duration": Duration, "_duration_text": format_duration_go, "_Int": Int, "_Map":
-    MapValue, "_STRINGS": STRING_MAP, "_ANYS": ANY_MAP, "_Struct": Struct, "INVALID": INVALID, "_json": json_string,
-    "_json_map": json_map, "_json_time": _json_time, "_json_int": int.__repr__, "_JS": JS, "_join": "".join,
-    "_EMPTY": "", "_INTS": frozenset((int, Int)), "_STRS": frozenset((str, JS)), "_html": html_of,
+    "_text": action_text, "_sprint": sprint, "_sprintf": sprintf, "_sprintln": sprintln, "_html": html_of,
+    "_time": _time, "_time_text": _time_text, "_Duration": Duration, "_duration_text": format_duration_go,
+    "_chain": _chain, "_pairs": _pairs, "_sorted": _sorted_pairs, "_index": _index, "_join": "".join, "_EMPTY": "",
+    "_Map": MapValue, "_STRINGS": STRING_MAP, "_ANYS": ANY_MAP, "_Struct": Struct, "_Int": Int, "INVALID": INVALID,
+    "_json": json_string, "_json_map": json_map, "_json_time": _json_time, "_json_int": int.__repr__, "_JS": JS,
+    "_INTS": frozenset((int, Int)), "_STRS": frozenset((str, JS)),
 }  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------- at compilation

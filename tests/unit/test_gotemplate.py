@@ -209,7 +209,8 @@ def test_nesting_has_a_limit() -> None:
 def test_values_of_python() -> None:
     data = {**RECORD, "Time": GoTime(0), "Duration": Duration(5), "Fields": {"m": Missing(), "nil": None}}
     assert parse("{{ .Time }} {{ .Duration }}", "message").render(data) == "1970-01-01 00:00:00 +0000 UTC 5ns"
-    assert parse("{{ .Fields.m }} {{ .Fields.nil }}", "message").render(data) == "&{} <no value>"
+    assert parse("{{ .Fields.m }} {{ .Fields.nil }}", "message").render(data) == "{} <no value>"
+    assert parse("{{ print .Fields.m .Fields.nil }}", "message").render(data) == "&{} <nil>"
     assert parse("{{ .Fields.lone }}", "message").render({**RECORD, "Fields": {"lone": "\ud800"}}) != ""
     assert parse("\ud800{{ .ID }}", "message").render(RECORD) == "\ufffdcpu:host=a"
 
