@@ -76,6 +76,10 @@ class Op:
         """The input columns that are read where `wanted` of the output is; all, where an operator does not say."""
         return ALL
 
+    def needs_of(self, wanted: Wanted, parent: int) -> Wanted:
+        """`needs` of one of several inputs, by position."""
+        return self.needs(wanted)
+
     def keeps(self, names: Collection[str]) -> bool:
         """Whether references to `names` mean the same before and after the operator, in each row that it keeps."""
         return False

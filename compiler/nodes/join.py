@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
 from tickc.compiler.pipeline import (
     STREAM,
@@ -13,6 +17,7 @@ from tickc.compiler.pipeline import (
     Node,
     Subject,
     args,
+    batch_edge,
     node,
     prop,
     setter,
@@ -36,7 +41,7 @@ def check_prefixes(owner: Node, names: Sequence[str], delimiter: str, contains: 
         yield owner.refuse(T304, "cannot use the same prefix name see .as() property method")
 
 
-@node("join", later="it brings several streams together")
+@node("join")
 class Join(Node):
     """Join points of several nodes by their time."""
 
@@ -79,8 +84,56 @@ class Join(Node):
         if isinstance(self.fill, str) and self.fill not in ("null", "none"):
             yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'none', 'null' or a number")
 
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return JoinOp(
+            names=self.names,
+            on=self.dimensions,
+            delimiter=self.delimiter,
+            tolerance=self.tolerance,
+            stream_name=self.stream_name,
+            fill=self.filling,
+            **self.op_base(*inputs),
+        )
 
-@node("union", later="it brings several streams together")
+    @property
+    def filling(self) -> str | int | float | None:
+        """What takes the place of a missing point's fields; None for an inner join, as Kapacitor has it for any other
+        value than 'null' and a number."""
+        number = isinstance(self.fill, (int, float)) and not isinstance(self.fill, (bool, Duration))
+        return self.fill if number or self.fill == "null" else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JoinOp(ir.Op):
+    """Join the messages of all inputs by group and time."""
+
+    operator: ClassVar[str] = "Join"
+    stateful: ClassVar[bool] = True
+    keeps_rows: ClassVar[bool] = True
+
+    names: tuple[str, ...]
+    on: tuple[str, ...] = ir.setting(())
+    delimiter: str = ir.setting(".")
+    tolerance: int = ir.setting(0)
+    stream_name: str = ir.setting("")
+    fill: str | int | float | None = ir.setting(None)
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        each = [self.needs_of(wanted, i) for i in range(len(self.inputs))]
+        return functools.reduce(operator.or_, each, ir.NOTHING)
+
+    def needs_of(self, wanted: ir.Wanted, parent: int) -> ir.Wanted:
+        """Tags come from the groups. A field with the parent's prefix is its own; with a fill, whether the field of any
+        prefix is there depends on the point that stands for the missing one, which may be anyone's, and in a batch on
+        the first point that has fields at all."""
+        if wanted.fields is None or (self.fill is not None and batch_edge(self)):
+            return ir.Wanted(fields=None)
+        names = self.names if self.fill is not None else self.names[parent : parent + 1]
+        prefixes = [name + self.delimiter for name in names]
+        return ir.Wanted(fields=frozenset(f[len(p) :] for f in wanted.fields for p in prefixes if f.startswith(p)))
+
+
+@node("union")
 class Union(Node):
     """All points of several nodes, in the order of their times."""
 
@@ -91,6 +144,24 @@ class Union(Node):
         self.take_edges(parent)
         for other in (*(o.node for o in self.others), parent):
             other.link(self)
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return UnionOp(parents=len(inputs), rename=self.rename, **self.op_base(*inputs))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnionOp(ir.Op):
+    """Merge the messages of all inputs by time; of equal ones those of earlier inputs come first."""
+
+    operator: ClassVar[str] = "Union"
+    stateful: ClassVar[bool] = True
+    keeps_rows: ClassVar[bool] = True
+
+    parents: int
+    rename: str = ir.setting("")
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        return wanted
 
 
 @node("combine", gives=STREAM, later="it brings several points together")

@@ -9,9 +9,8 @@ def demands(plan: Plan) -> dict[int, Wanted]:
     """By id of the operator: what its readers need of its output, going from the last operator to the first."""
     wanted: dict[int, Wanted] = {id(op): NOTHING for op in plan}
     for op in reversed(plan.ops):
-        needs = op.needs(wanted[id(op)])
-        for parent in op.inputs:
-            wanted[id(parent)] |= needs
+        for i, parent in enumerate(op.inputs):
+            wanted[id(parent)] |= op.needs_of(wanted[id(op)], i)
     return wanted
 
 

@@ -8,7 +8,7 @@ which columns it reads (`Op.needs`); a group's tags stand in its group table, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tickc.compiler.ir import Op, Plan, Wanted, setting
@@ -36,13 +36,19 @@ def prune_columns(plan: Plan) -> Plan:
     ops: list[Op] = []
     for op in plan:
         current = op.with_inputs(*(new[id(i)] for i in op.inputs))
-        needs = op.needs(wanted[id(op)])
-        if op.keeps_rows and narrow(op, needs) and not isinstance(op.inputs[0], SelectOp):
-            select = SelectOp(
-                name=f"{op.name}_columns", inputs=current.inputs, tags=names(needs.tags), fields=names(needs.fields)
-            )
-            ops.append(select)
-            current = replace(current, inputs=(select,))
+        if op.keeps_rows:
+            inputs = [_selected(current, i, op.needs_of(wanted[id(op)], i)) for i in range(len(op.inputs))]
+            ops.extend(i for i in inputs if isinstance(i, SelectOp) and i not in current.inputs)
+            current = current.with_inputs(*inputs)
         ops.append(current)
         new[id(op)] = current
     return plan if len(ops) == len(plan.ops) else Plan(tuple(ops))
+
+
+def _selected(op: Op, at: int, needs: Wanted) -> Op:
+    """The input at a position, or a selection from it where it may have columns that are not needed."""
+    below = op.inputs[at]
+    if not narrow(op, needs) or isinstance(below, SelectOp):
+        return below
+    name = f"{op.name}_columns" + (str(at + 1) if len(op.inputs) > 1 else "")
+    return SelectOp(name=name, inputs=(below,), tags=names(needs.tags), fields=names(needs.fields))
