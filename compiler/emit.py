@@ -16,8 +16,9 @@ from typing import Any
 from tickc.compiler import pytext
 from tickc.compiler.diagnostics import Source, Span
 from tickc.compiler.ir import Op, Plan, SourceOp
+from tickc.compiler.passes.fold_constants import rebuilt
 from tickc.compiler.passes.fuse_kernels import LoopOp
-from tickc.runtime.expr import Call, Expr, Literal, Nested, Ref
+from tickc.runtime.expr import Binary, Expr, deep_recursion
 from tickc.runtime.kinds import Kind
 
 _UNITS = (
@@ -31,7 +32,18 @@ _UNITS = (
 )
 
 
-_LITERALS = {Kind.DURATION: "duration", Kind.REGEX: "pattern"}
+_BUILDERS = frozenset({"call", "chain", "duration", "lit", "nested", "pattern", "ref"})  # of tickc.runtime.expr
+_DEEPEST = 30  # levels of an expression that are written in one; Python's parser ends at 200 brackets
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Named(Expr):
+    """A part of an expression that stands in a variable."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +104,14 @@ class _Writer:
         self.source = source
         self.imports: set[str] = set()
         self.constants = Constants()
+        self.parts: list[str] = []  # statements for the parts of deep expressions, for the stage being written
 
     def stage(self, op: Op) -> dict[str, str]:
+        written = len(self.parts)
         inputs = "".join(f", {variable(i.name)}" for i in op.inputs)
         call = f"graph.add({self._constructor(op)}{inputs})"
-        return {"comment": self._comment(op), "code": pytext.statement(variable(op.name), call, 1)}
+        code = [*self.parts[written:], pytext.statement(variable(op.name), call, 1)]
+        return {"comment": self._comment(op), "code": "\n".join(code)}
 
     def _constructor(self, op: Op) -> str:
         self.imports.add(op.operator)
@@ -139,20 +154,33 @@ class _Writer:
         raise TypeError(f"no Python text for {value!r}")
 
     def _expr(self, e: Expr) -> str:
-        for part in e.walk():
-            match part:
-                case Literal(kind=kind):
-                    self.imports |= {_LITERALS[kind]} if kind in _LITERALS else set()
-                case Ref():
-                    self.imports.add("ref")
-                case Call():
-                    self.imports.add("call")
-                case Nested():
-                    self.imports.add("nested")
-        text = repr(e)
-        if any(isinstance(n, ast.Name) and n.id == "lit" for n in ast.walk(ast.parse(text, mode="eval"))):
-            self.imports.add("lit")
+        """Python text of a lambda; parts that are nested too deep for Python's parser become variables of their own."""
+        with deep_recursion(e.depth()):
+            text = repr(self._hoisted(e))
+        names = {n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)}
+        self.imports |= names & _BUILDERS
         return text
+
+    def _hoisted(self, e: Expr) -> Expr:
+        levels: dict[int, int] = {}
+        new: dict[int, Expr] = {}
+        for part in e.walk():
+            below = part.children
+            changed = tuple(new[id(c)] for c in below)
+            current = rebuilt(part, changed) if any(a is not b for a, b in zip(changed, below)) else part
+            left = below[0] if isinstance(part, Binary) else None
+            same = isinstance(left, Binary) and isinstance(part, Binary) and left.op == part.op
+            level = max((levels[id(c)] + (not same or c is not left) for c in below), default=0)
+            if level > _DEEPEST and part is not e:
+                name = f"part{len(self.parts) + 1}"
+                text = repr(current)
+                self.imports |= {
+                    n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)
+                } & _BUILDERS
+                self.parts.append(pytext.statement(name, text, 1))
+                current, level = Named(name), 0
+            levels[id(part)], new[id(part)] = level, current
+        return new[id(e)]
 
 
 DURATIONS = frozenset(

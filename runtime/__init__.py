@@ -40,6 +40,7 @@ _HOMES = {
     "Where": "nodes.eval",
     "WindowFold": "nodes.fold",
     "call": "expr",
+    "chain": "expr",
     "duration": "expr",
     "lit": "expr",
     "main": "command",

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 
@@ -339,9 +340,10 @@ NO_DIMENSIONS: tuple[str, ...] = ()
 class Groups:
     """The groups that have appeared on an edge, by dense code in order of first appearance; grows only."""
 
-    __slots__ = ("codes", "members")
+    __slots__ = ("codes", "derived", "members")
 
     def __init__(self, members: Iterable[Group] = ()) -> None:
+        self.derived: dict[str, Any] = {}  # tables that were made of the groups, by a name of their own
         self.members: list[Group] = list(members)
         self.codes: dict[str, int] = {g.id: i for i, g in enumerate(self.members)}
 

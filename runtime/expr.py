@@ -11,8 +11,11 @@ Generated modules build trees with `ref`, `call`, `lit` and Python's operators; 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,10 +105,22 @@ class Expr:
         return ()
 
     def walk(self) -> Iterator[Expr]:
-        """This node and all below it, operands before operators."""
-        for child in self.children:
-            yield from child.walk()
-        yield self
+        """This node and all below it, operands before operators, from left to right."""
+        pending: list[tuple[Expr, bool]] = [(self, False)]
+        while pending:
+            e, below_done = pending.pop()
+            if below_done or not e.children:
+                yield e
+                continue
+            pending.append((e, True))
+            pending.extend((child, False) for child in reversed(e.children))
+
+    def depth(self) -> int:
+        """The number of levels of the tree."""
+        levels: dict[int, int] = {}
+        for e in self.walk():
+            levels[id(e)] = 1 + max((levels[id(c)] for c in e.children), default=0)
+        return levels[id(self)]
 
     def references(self) -> tuple[str, ...]:
         """The names of the fields and tags that the expression reads, each once, in order."""
@@ -152,7 +167,7 @@ class Unary(Expr):
         return (self.operand,)
 
     def __repr__(self) -> str:
-        return f"{'~' if self.op == '!' else '-'}{_inner(self.operand)}"
+        return f"{'~' if self.op == '!' else '-'}{_inner(self.operand, _ATOM)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -166,11 +181,16 @@ class Binary(Expr):
         return (self.left, self.right)
 
     def __repr__(self) -> str:
-        right = _operand(self.right)
+        terms = spine(self)
+        if len(terms) > _LONG:
+            return f"chain({', '.join([repr(self.op), *map(_operand, terms)])})"
         if self.op in ("=~", "!~"):
-            return f"{_inner(self.left)}.{'matches' if self.op == '=~' else 'lacks'}({right})"
+            return f"{_inner(self.left, _ATOM)}.{'matches' if self.op == '=~' else 'lacks'}({_operand(self.right)})"
         sign = {"AND": "&", "OR": "|"}.get(self.op, self.op)
-        return f"{_inner(self.left)} {sign} {_inner(self.right) if isinstance(self.right, Binary) else right}"
+        level = _LEVELS.get(self.op, 0)
+        nested = isinstance(self.right, (Binary, Unary))
+        right = _inner(self.right, level + 1) if nested else _operand(self.right)
+        return f"{_inner(self.left, level or 1)} {sign} {right}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -202,9 +222,32 @@ class Nested(Expr):
         return f"nested({self.body!r})"
 
 
-def _inner(e: Expr) -> str:
-    if isinstance(e, (Binary, Unary)) and not (isinstance(e, Binary) and e.op in ("=~", "!~")):
-        return f"({e!r})"
+_LEVELS = {"OR": 1, "AND": 2, "+": 3, "-": 3, "*": 4, "/": 4, "%": 4}  # Python's precedence of `|` … `%`
+_ATOM = 6
+_LONG = 20  # operands of one operator in a row that are written with signs
+
+
+def spine(e: Binary) -> list[Expr]:
+    """The operands of a chain of one operator, `((a op b) op c) op d`, from left to right."""
+    terms: list[Expr] = []
+    at: Expr = e
+    while isinstance(at, Binary) and at.op == e.op:
+        terms.append(at.right)
+        at = at.left
+    return [at, *reversed(terms)]
+
+
+def _inner(e: Expr, least: int) -> str:
+    """Text of an operand, in parentheses where its operator binds weaker than `least`."""
+    match e:
+        case Binary(op="=~" | "!~"):
+            return repr(e)
+        case Binary() if len(spine(e)) > _LONG:
+            return repr(e)
+        case Binary(op=op):
+            return f"({e!r})" if _LEVELS.get(op, 0) < least else repr(e)
+        case Unary():
+            return f"({e!r})" if least >= _ATOM else repr(e)
     return repr(e)
 
 
@@ -258,9 +301,30 @@ def call(name: str, *args: Any) -> Expr:
     return Call(name, tuple(lit(a) for a in args))
 
 
+def chain(op: str, *terms: Any) -> Expr:
+    """Operands joined by one operator from left to right; for many of them."""
+    first, *rest = (lit(t) for t in terms)
+    return functools.reduce(lambda left, right: Binary(op, left, right), rest, first)
+
+
 def nested(body: Expr) -> Expr:
     """A lambda within a lambda, with function state of its own."""
     return Nested(body)
+
+
+@contextlib.contextmanager
+def deep_recursion(depth: int) -> Iterator[None]:
+    """Let functions recurse into a tree of `depth` levels; no more than Python's own limit for an ordinary one."""
+    before = sys.getrecursionlimit()
+    needed = 1_000 + 12 * depth
+    if depth < 50 or needed <= before:
+        yield
+        return
+    sys.setrecursionlimit(needed)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
@@ -314,59 +378,76 @@ def function_names() -> list[str]:
     return sorted({*builtins.names(), *STATEFUL, *SPECIAL})
 
 
-def constant_kind(e: Expr) -> Kind | None:
-    """The kind that is known without any point (Kapacitor's getConstantNodeType), None where it is dynamic."""
+Memo = dict[int, Any]
+
+
+def constant_kind(e: Expr, memo: Memo | None = None) -> Kind | None:
+    """The kind that is known without any point (Kapacitor's getConstantNodeType), None where it is dynamic.
+
+    memo: results by id of sub-expressions, for one tree that stays alive.
+    """
+    if memo is None:
+        memo = {}
+    if id(e) not in memo:
+        memo[id(e)] = _constant_kind(e, memo)
+    known: Kind | None = memo[id(e)]
+    return known
+
+
+def _constant_kind(e: Expr, memo: Memo) -> Kind | None:
     match e:
         case Literal(kind=kind):
             return kind
         case Nested(body=body):
-            return constant_kind(body)
+            return constant_kind(body, memo)
         case Unary(op=op, operand=operand):
-            return BOOL if op == "!" else constant_kind(operand)
+            return BOOL if op == "!" else constant_kind(operand, memo)
         case Binary(op=op):
             if op not in MATH:
                 return BOOL
-            left, right = constant_kind(e.left), constant_kind(e.right)
+            left, right = constant_kind(e.left, memo), constant_kind(e.right, memo)
             return None if left is None or right is None else OPERATORS.get((op, left, right))
     return None
 
 
-def is_dynamic(e: Expr) -> bool:
+def is_dynamic(e: Expr, memo: Memo | None = None) -> bool:
     """Whether the kind has to be looked up per point."""
     match e:
         case Literal():
             return False
         case Nested(body=body):
-            return is_dynamic(body)
+            return is_dynamic(body, memo)
         case Unary():
-            return constant_kind(e) is None and is_dynamic(e.operand)
+            return constant_kind(e, memo) is None and is_dynamic(e.operand, memo)
         case Binary():
-            return constant_kind(e) is None and (is_dynamic(e.left) or is_dynamic(e.right))
+            known = constant_kind(e, memo) is not None
+            return not known and (is_dynamic(e.right, memo) or is_dynamic(e.left, memo))
     return True
 
 
-def check(e: Expr) -> None:
+def check(e: Expr, memo: Memo | None = None) -> None:
     """Raise EvalError with Kapacitor's text where an operator on constants can have no meaning (a start error)."""
+    memo = {} if memo is None else memo
     if isinstance(e, Binary):
         for side, name in ((e.left, "left"), (e.right, "right")):
             try:
-                check(side)
+                check(side, memo)
             except EvalError as error:
                 raise EvalError(f"Failed to handle {name} node: {error}") from None
-        if not is_dynamic(e.left) and not is_dynamic(e.right):
-            left, right = constant_kind(e.left), constant_kind(e.right)
+        if not is_dynamic(e.right, memo) and not is_dynamic(e.left, memo):
+            left, right = constant_kind(e.left, memo), constant_kind(e.right, memo)
             if left is None or right is None or (e.op, left, right) not in OPERATORS:
                 raise _mismatch(e.op, left, right)
     elif isinstance(e, Call):
         for i, arg in enumerate(e.args):
             try:
-                check(arg)
+                check(arg, memo)
             except EvalError as error:
                 raise EvalError(f"Failed to handle {i + 1} argument: {error}") from None
     else:
         for child in e.children:
             try:
-                check(child)
+                check(child, memo)
             except EvalError as error:
                 raise EvalError(f"Failed to handle node: {error}") from None
 
@@ -383,8 +464,24 @@ def _mismatch(op: str, left: Kind | None, right: Kind | None) -> EvalError:
     )
 
 
-def kind_of(e: Expr, kinds: Mapping[str, Kind]) -> Kind:
+class Kinds(dict[str, Kind]):
+    """The kinds of references, with what follows for the sub-expressions of one tree (by id)."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        super().__init__(kinds)
+        self.constant: Memo = {}
+        self.known: dict[int, Kind] = {}
+
+
+def kind_of(e: Expr, kinds: Kinds) -> Kind:
     """The kind of `e` where its references have `kinds`; raises EvalError as Kapacitor's Type() does."""
+    known = kinds.known.get(id(e))
+    if known is None:
+        known = kinds.known[id(e)] = _kind_of(e, kinds)
+    return known
+
+
+def _kind_of(e: Expr, kinds: Kinds) -> Kind:
     match e:
         case Literal(kind=kind):
             return kind
@@ -394,18 +491,20 @@ def kind_of(e: Expr, kinds: Mapping[str, Kind]) -> Kind:
                 raise EvalError(f'referenced value "{name}" is nil.')
             return kind
         case Nested(body=body):
-            return constant_kind(body) or kind_of(body, kinds)
+            known = constant_kind(body, kinds.constant)
+            return kind_of(body, kinds) if known is None else known
         case Unary(operand=operand):
-            return constant_kind(e) or kind_of(operand, kinds)
+            known = constant_kind(e, kinds.constant)
+            return kind_of(operand, kinds) if known is None else known
         case Binary(op=op, left=left, right=right):
-            known = constant_kind(e)
+            known = constant_kind(e, kinds.constant)
             return known if known is not None else _binary_kind(op, left, right, kinds)
         case Call(name=name, args=args):
             return _call_kind(name, args, kinds)
     raise AssertionError(e)
 
 
-def _binary_kind(op: str, left: Expr, right: Expr, kinds: Mapping[str, Kind]) -> Kind:
+def _binary_kind(op: str, left: Expr, right: Expr, kinds: Kinds) -> Kind:
     sides = [kind_of(left, kinds), kind_of(right, kinds)]
     result = OPERATORS.get((op, sides[0], sides[1]))
     if result is not None:
@@ -416,7 +515,7 @@ def _binary_kind(op: str, left: Expr, right: Expr, kinds: Mapping[str, Kind]) ->
     raise _mismatch(op, sides[0], sides[1])
 
 
-def _call_kind(name: str, args: Sequence[Expr], kinds: Mapping[str, Kind]) -> Kind:
+def _call_kind(name: str, args: Sequence[Expr], kinds: Kinds) -> Kind:
     if name not in STATEFUL and name not in SPECIAL and builtins.overloads(name) is None:
         raise EvalError(f'undefined function: "{name}"')
     given = []
@@ -610,6 +709,8 @@ class Lambda:
         self._scopes = _function_scopes(expr)
         self._row_by_row = any(_shares_state(scope) for scope in self._scopes)
         self._state: dict[tuple[int, str], _FunctionState] = {}
+        self._kinds: dict[tuple[Kind, ...], Kinds] = {}  # what is known of the tree, by the kinds of its references
+        self._depth = expr.depth()
 
     # -- state
 
@@ -625,7 +726,7 @@ class Lambda:
 
     def __call__(self, frame: Frame) -> Outcome:
         """Evaluate on all rows of `frame`, in order."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), deep_recursion(self._depth):
             kinds = {name: frame.kind(name) for name in self.names}
             mixed = [name for name, k in kinds.items() if not isinstance(k, Kind)]
             if self._row_by_row and frame.n > 1:
@@ -667,8 +768,9 @@ class Lambda:
                 error[rows] = outcome.error
         return Outcome(select(choices, frame.n), error if error.any() else None)
 
-    def _uniform(self, frame: Frame, kinds: Mapping[str, Kind]) -> Outcome:
+    def _uniform(self, frame: Frame, signature: Mapping[str, Kind]) -> Outcome:
         n = frame.n
+        kinds = self._kinds.setdefault(tuple(signature.values()), Kinds(signature))
         try:
             for name, kind in kinds.items():
                 if kind is Kind.CLASH:
@@ -724,7 +826,7 @@ def _shares_state(calls: Sequence[Call]) -> bool:
 class _Evaluation:
     """One evaluation over rows of one signature. `active` masks the rows that reach a sub-expression (None: all)."""
 
-    def __init__(self, owner: Lambda, frame: Frame, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, owner: Lambda, frame: Frame, kinds: Kinds) -> None:
         self.owner = owner
         self.frame = frame
         self.kinds = kinds

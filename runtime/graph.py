@@ -69,6 +69,9 @@ class Operator:
         """Yield what the end of the input releases. Called once, after the parents' last batches were processed."""
         return ()
 
+    def attach(self, graph: Graph) -> None:
+        """Called when the operator has been added to a graph."""
+
     def send(self, kind: str, name: str, payload: Any) -> None:
         """Hand something to the outside, in the order of calls."""
         self.outputs.append(Output(kind, name, self.name, payload))
@@ -152,12 +155,14 @@ class Graph:
     def __init__(self) -> None:
         self.operators: list[Operator] = []
         self.parents: list[tuple[int, ...]] = []
+        self.shared: dict[str, Any] = {}  # what operators of the graph have in common, by a name of their own
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
         at = {id(op): i for i, op in enumerate(self.operators)}
         self.parents.append(tuple(at[id(i)] for i in inputs))
         self.operators.append(operator)
+        operator.attach(self)
         return operator
 
     def sources(self) -> list[Operator]:
@@ -167,16 +172,22 @@ class Graph:
     def push(self, batches: dict[int, Sequence[Batch]], *, last: bool = False) -> Iterator[Output]:
         """One round: `batches` are those of the sources, by position in `operators`. Yields what leaves the graph.
 
-        last: the input ends with this round; every operator is finished after its parents.
+        last: the input ends with this round; every operator is finished after its parents. Raises TaskFailed after the
+        round in which an operator ends the task.
         """
         readers = Counter(p for parents in self.parents for p in parents)
         made: dict[int, list[Batch]] = {}
+        failure: TaskFailed | None = None
         for i, op in enumerate(self.operators):
             out: list[Batch] = list(batches.get(i, ()))
-            if self.parents[i]:
-                out.extend(op.round([made[p] for p in self.parents[i]]))
-            if last:
-                out.extend(op.finish())
+            try:
+                if self.parents[i]:
+                    for batch in op.round([made[p] for p in self.parents[i]]):
+                        out.append(batch)
+                if last:
+                    out.extend(op.finish())
+            except TaskFailed as error:  # what came out before goes on to the end of the round
+                failure = failure or error
             made[i] = out
             for p in self.parents[i]:
                 readers[p] -= 1
@@ -184,6 +195,8 @@ class Graph:
                     made[p] = []
             yield from op.outputs
             op.outputs.clear()
+        if failure is not None:
+            raise failure
 
     def run(self, batches: Iterable[Rows], *, last: bool = True) -> Iterator[Output]:
         """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases.

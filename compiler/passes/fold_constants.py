@@ -17,7 +17,7 @@ import numpy as np
 
 from tickc.compiler.ir import Op, Plan
 from tickc.compiler.nodes.rows import WhereOp
-from tickc.runtime.expr import STATEFUL, Binary, Call, Expr, Frame, Lambda, Literal, Nested, Unary
+from tickc.runtime.expr import STATEFUL, Binary, Call, Expr, Frame, Lambda, Literal, Nested, Unary, deep_recursion
 from tickc.runtime.kinds import Kind
 
 _CHANGING = STATEFUL | {"now"}
@@ -44,7 +44,8 @@ def _is_true(e: Expr) -> bool:
 
 def _fold_value(value: Any) -> Any:
     if isinstance(value, Expr):
-        return fold(value)
+        with deep_recursion(value.depth()):
+            return fold(value)
     if isinstance(value, tuple) and any(isinstance(v, Expr) for v in value):
         new = tuple(_fold_value(v) for v in value)
         return value if all(a is b for a, b in zip(new, value)) else new

@@ -29,6 +29,7 @@ FLOAT, INT, BOOL = Kind.FLOAT, Kind.INT, Kind.BOOL
 _STEPS = (WhereOp, EvalOp, DerivativeOp, StateCountOp, StateDurationOp)
 _SEQUENTIAL = (DerivativeOp, StateCountOp, StateDurationOp)
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+_DEPTH = 30  # levels of a lambda that are written into a loop
 _RESERVED = {"i", "g", "kept", "time", "group", "row", "faults", "previous", "elapsed", "rise", "np", "kernel", "range"}
 
 
@@ -103,7 +104,7 @@ class _Builder:
 
     def add(self, op: Op) -> bool:
         """Append a step; False (and no change that matters) where it cannot be part of a loop."""
-        lines = self._lines(op)
+        lines = None if _deepest(op) > _DEPTH else self._lines(op)
         if lines is None:
             return False
         self.steps.append(Step(op.name, tuple(lines)))
@@ -238,6 +239,16 @@ class _Builder:
         if e.op in ("+", "-", "*", "/") and kinds == {FLOAT}:
             return f"({left[0]} {e.op} {right[0]})", FLOAT
         return None
+
+
+def _deepest(op: Op) -> int:
+    """Levels of the deepest lambda of an operator."""
+    match op:
+        case WhereOp() | StateCountOp() | StateDurationOp():
+            return op.predicate.depth()
+        case EvalOp():
+            return max(e.depth() for e in op.exprs)
+    return 0
 
 
 def tidy(text: str) -> str:

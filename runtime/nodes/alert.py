@@ -18,7 +18,7 @@ from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segm
 from tickc.runtime.events import DEFAULT_ID, DEFAULT_MESSAGE, LEVELS, Events, IdError, Ids, Texts
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.gotemplate import TemplateError
-from tickc.runtime.graph import Operator, Output, TaskFailed
+from tickc.runtime.graph import Graph, Operator, Output, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
@@ -367,6 +367,13 @@ class Alert(Operator):
         self._chunk = 256
 
     # -- the edges
+
+    def attach(self, graph: Graph) -> None:
+        """All alerts of a graph share their topics."""
+        topics = graph.shared.setdefault("topics", self.topics)
+        if topics is not self.topics:
+            self.topics = topics
+            self.number = topics.join(self)
 
     def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
         for id, log in self.telling.items():

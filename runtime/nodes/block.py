@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tickc.runtime.batch import Batch, Rows
-from tickc.runtime.graph import Operator
+from tickc.runtime.graph import Graph, Operator
 
 Names = Sequence[str] | None
 
@@ -39,6 +39,10 @@ class Chain(Operator):
         self.steps = tuple(steps)
         for step in self.steps:
             step.outputs = self.outputs  # what a step sends leaves the graph in the order of calls
+
+    def attach(self, graph: Graph) -> None:
+        for step in self.steps:
+            step.attach(graph)
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         return self._from(0, batch)

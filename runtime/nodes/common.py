@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import numpy as np
 
 from tickc.runtime.batch import Array, Groups, Text, Vocabulary
 
 NO_TEXT = Vocabulary([""])
-_KEPT_TABLES = 64
 
 
 class _TagTable:
@@ -42,17 +39,12 @@ class _TagTable:
         self.known = total
 
 
-_tables: OrderedDict[int, _TagTable] = OrderedDict()
-
-
 def group_tags(groups: Groups, codes: Array) -> dict[str, Text]:
     """The tags of the groups `codes` (i4[n]) as columns of n: a dimension that a group lacks is absent, one that its
     points lack is the empty string. What a group costs is paid once for each table, not for each row."""
-    table = _tables.get(id(groups))
+    table = groups.derived.get("tags")
     if table is None:
-        while len(_tables) >= _KEPT_TABLES:
-            _tables.popitem(last=False)
-        table = _tables[id(groups)] = _TagTable(groups)  # holds `groups`, so that its id stays its own
+        table = groups.derived["tags"] = _TagTable(groups)
     if table.known < len(groups):
         table.refresh()
     return {dim: Text(column[codes], table.values[dim]) for dim, column in table.codes.items()}
