@@ -1,8 +1,11 @@
-"""Options of the test run."""
+"""Options of the test run, and what tests in several folders need."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from example_data import script
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,3 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update(request: pytest.FixtureRequest) -> bool:
     """Whether snapshots are to be written anew."""
     return bool(request.config.getoption("--update"))
+
+
+@pytest.fixture(scope="session")
+def example_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data of the examples."""
+    folder = tmp_path_factory.mktemp("example_data")
+    script("make_data").write(folder)
+    return folder
