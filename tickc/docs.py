@@ -30,6 +30,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Windows": ("window",),
     "Functions of a field": tuple(tick for tick, cls in NODES.items() if issubclass(cls, Function)),
     "From point to point": ("derivative", "changeDetect", "stateCount", "stateDuration"),
+    "Several inputs": ("join", "union"),
     "Alerts": ("alert",),
     "Where data leave": ("httpOut", "influxDBOut"),
 }
@@ -86,6 +87,11 @@ NOTES: Mapping[str, str] = {
     "changeDetect": "Exact: compared with the last point that went through, type and value.",
     "stateCount": "Exact. A point on which the condition fails is dropped and does not end the run.",
     "stateDuration": "Exact. A point on which the condition fails is dropped and does not end the run.",
+    "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are taken "
+    "in the order of the points that caused them, and of one point in the order in which the parents are written; in "
+    "Kapacitor that order is a race, which shows where a parent lags behind.",
+    "union": "Exact where Kapacitor is. Differs: ties are broken by the order of the points that came in, then the "
+    "arguments come before the node that it is chained from; in Kapacitor that is a race.",
     "alert": "Events, levels, durations, templates and their HTML escaping are exact. Differs: a replay and a backfill "
     "call no handler but `.log`, whose events become results; `.ServerInfo` names the host `localhost`; alerts "
     "that run side by side see each other's topics and inhibitions in the order of the points, which is left "
@@ -130,7 +136,8 @@ def _nodes_page() -> Iterator[str]:
     for title, ticks in FAMILIES.items():
         yield f"\n## {title}"
         for tick in ticks:
-            yield from _node(NODES[tick])
+            if _is_built(NODES[tick]):
+                yield from _node(NODES[tick])
     yield "\n## Handlers of alerts\n"
     yield (
         "Properties of `alert` that say where events go. All are checked as Kapacitor checks them; a replay and a "
@@ -165,6 +172,10 @@ def _node(cls: type[Node]) -> Iterator[str]:
         for p in own:
             yield f"| `.{_call(p.name, p.params)}` | {_default(p)} | {_cell(p.doc)} |"
     yield f"\n{NOTES[cls.tick]}"
+
+
+def _is_built(cls: type[Node]) -> bool:
+    return not cls.later and cls.lower is not Node.lower
 
 
 def _own(cls: type[Subject]) -> list[Property]:
@@ -255,9 +266,9 @@ def _value(value: Any, kind: Kind) -> str:
 def undocumented() -> list[str]:
     """Nodes and functions that the pages would leave out."""
     listed = {tick for ticks in FAMILIES.values() for tick in ticks}
-    built = {tick for tick, cls in NODES.items() if not cls.later and cls.lower is not Node.lower}
+    built = {tick for tick, cls in NODES.items() if _is_built(cls)}
     functions = {*builtins.names(), *SPECIAL}
-    return sorted({*(built ^ listed), *(built ^ NOTES.keys()), *({*function_names()} - functions)})
+    return sorted({*(built - listed), *(built - NOTES.keys()), *({*function_names()} - functions)})
 
 
 def pages() -> dict[str, str]:

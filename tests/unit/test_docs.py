@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tickc import docs
+from tickc.compiler.pipeline import NODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CHANGELOG.md", "examples/README.md", "tests/golden/README.md")
+FUNCTIONS = set(docs.FAMILIES["Functions of a field"])
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -31,7 +33,18 @@ def test_every_property_is_listed() -> None:
     page = docs.nodes_page()
     for part in ("`.fillPeriod()`", "`.stateChangesOnly(interval…)`", "`|window()` · takes stream, gives batch"):
         assert part in page
-    assert "### join" not in page and "| `\\|join(" in page
+    assert "### barrier" not in page and "| `\\|barrier(" in page
+
+
+def test_the_readme_names_what_is_refused() -> None:
+    row = next(
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| stream tasks: " in line
+    )
+    runs, refused = (set(re.findall(r"`(\w+)`", cell)) for cell in row.strip("|").split("|"))
+    later = {tick for tick, cls in NODES.items() if cls.later}
+    special = {tick for tick in later if tick.endswith("Autoscale") or tick.startswith("query")}
+    assert refused == later - special
+    assert runs >= {tick for ticks in docs.FAMILIES.values() for tick in ticks} - FUNCTIONS - later - {"stream", "noOp"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))])
