@@ -105,7 +105,7 @@ class Join(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JoinOp(ir.Op):
-    """Join the messages of all inputs by group and time."""
+    """Join the messages of all inputs by group and time. fields: of each input those that are read; None for all."""
 
     operator: ClassVar[str] = "Join"
     stateful: ClassVar[bool] = True
@@ -117,6 +117,7 @@ class JoinOp(ir.Op):
     tolerance: int = ir.setting(0)
     stream_name: str = ir.setting("")
     fill: str | int | float | None = ir.setting(None)
+    fields: tuple[tuple[str, ...] | None, ...] | None = ir.setting(None)
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         each = [self.needs_of(wanted, i) for i in range(len(self.inputs))]

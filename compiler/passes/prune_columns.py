@@ -8,10 +8,11 @@ which columns it reads (`Op.needs`); a group's tags stand in its group table, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tickc.compiler.ir import Op, Plan, Wanted, setting
+from tickc.compiler.nodes.join import JoinOp
 from tickc.compiler.passes.liveness import demands, names, narrow
 
 
@@ -30,19 +31,28 @@ class SelectOp(Op):
 
 
 def prune_columns(plan: Plan) -> Plan:
-    """The plan with a selection before each operator that keeps rows while it reads only some of their columns."""
+    """The plan with a selection before, or in, each operator that keeps rows while it reads only some columns."""
     wanted = demands(plan)
     new: dict[int, Op] = {}
     ops: list[Op] = []
     for op in plan:
         current = op.with_inputs(*(new[id(i)] for i in op.inputs))
-        if op.keeps_rows:
-            inputs = [_selected(current, i, op.needs_of(wanted[id(op)], i)) for i in range(len(op.inputs))]
+        needs = [op.needs_of(wanted[id(op)], i) for i in range(len(op.inputs))]
+        if isinstance(current, JoinOp):
+            current = _selecting(current, tuple(names(n.fields) for n in needs))
+        elif op.keeps_rows:
+            inputs = [_selected(current, i, n) for i, n in enumerate(needs)]
             ops.extend(i for i in inputs if isinstance(i, SelectOp) and i not in current.inputs)
             current = current.with_inputs(*inputs)
         ops.append(current)
         new[id(op)] = current
-    return plan if len(ops) == len(plan.ops) else Plan(tuple(ops))
+    same = len(ops) == len(plan.ops) and all(a is b for a, b in zip(ops, plan.ops))
+    return plan if same else Plan(tuple(ops))
+
+
+def _selecting(op: JoinOp, fields: tuple[tuple[str, ...] | None, ...]) -> JoinOp:
+    """A join that keeps just the fields that are read; of tags it needs none."""
+    return op if fields == op.fields or all(f is None for f in fields) else replace(op, fields=fields)
 
 
 def _selected(op: Op, at: int, needs: Wanted) -> Op:

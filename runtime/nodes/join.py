@@ -35,6 +35,7 @@ from tickc.runtime.batch import (
 from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.block import select as columns
 from tickc.runtime.nodes.common import group_tags, no_text
 from tickc.runtime.nodes.regroup import concat_segments
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
@@ -465,14 +466,14 @@ class _Meeting(Operator):
         self.held: list[Batch | None] = [None] * parents
 
     def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
-        fresh = [together([self._own(b) for b in batches]) for batches in inputs]
+        fresh = [together([self._own(s, b) for b in batches]) for s, batches in enumerate(inputs)]
         if any(f is not None for f in fresh):
             yield from self._meet(fresh, last=False)
 
     def finish(self) -> Iterable[Batch]:
         return self._meet([None] * len(self.held), last=True)
 
-    def _own(self, batch: Batch) -> Batch:
+    def _own(self, parent: int, batch: Batch) -> Batch:
         """A parent's batch in terms of the operator: flat, own group codes, only what is needed."""
         group = self.groups.encode(batch.group, batch.groups)
         if isinstance(batch, Points):
@@ -516,8 +517,11 @@ class Join(_Meeting):
         tolerance: int = 0,
         stream_name: str = "",
         fill: str | int | float | None = None,
+        fields: Sequence[Sequence[str] | None] | None = None,
     ) -> None:
+        """fields: of each parent those that are read further down; None for all."""
         super().__init__(name=name, parents=len(names))
+        self.selected = fields or [None] * len(names)
         self.prefixes = tuple(n + delimiter for n in names)
         self.tolerance, self.stream_name, self.fill = tolerance, stream_name, fill
         self.renamed = Merged(stream_name)
@@ -525,10 +529,10 @@ class Join(_Meeting):
         self.heads = np.zeros((0, len(names)), np.int64)
         self.matching = Matching(on, len(names)) if on else None
 
-    def _own(self, batch: Batch) -> Batch:
-        own = super()._own(batch)
+    def _own(self, parent: int, batch: Batch) -> Batch:
+        own = super()._own(parent, batch.with_rows(columns(batch.rows, (), self.selected[parent])))
         n = len(own.rows)
-        rows = own.rows.with_(database=no_text(n), policy=no_text(n), tags={})
+        rows = own.rows.with_(database=no_text(n), policy=no_text(n))
         return own.with_rows(rows if isinstance(own, Points) else rows.with_(name=no_text(n)))
 
     def _meet(self, fresh: Sequence[Batch | None], *, last: bool) -> Iterator[Batch]:
@@ -803,8 +807,8 @@ class Union(_Meeting):
         self.rename = rename
         self.marks = np.full(parents, NEVER, np.int64)
 
-    def _own(self, batch: Batch) -> Batch:
-        own = super()._own(batch)
+    def _own(self, parent: int, batch: Batch) -> Batch:
+        own = super()._own(parent, batch)
         if not self.rename:
             return own
         name = Text.constant(self.rename, len(own))
