@@ -237,13 +237,9 @@ class Ranks:
         self.key, self.lower, self.below, self.equal = (np.zeros(m, np.int64) for _ in range(4))
         if not self.nan:
             owners = int(slices.group.max(initial=0)) + 1
-            guess, reach, scratch = (
-                np.zeros(owners, np.int64),
-                np.zeros(owners, np.int64),
-                np.empty(self.longest, np.int64),
-            )
+            guess, reach = np.zeros(owners, np.int64), np.zeros(owners, np.int64)
             r.ranked(
-                self.keys, self.start, self.stop, slices.group, rank, guess, reach, scratch,
+                self.keys, self.start, self.stop, slices.group, rank, guess, reach, np.empty(self.longest, np.int64),
                 self.key, self.lower, self.below, self.equal,
             )  # fmt: skip
 
@@ -324,14 +320,12 @@ class InfluxQL(Operator):
         return kind if kind in FUNCTIONS[self.function] else None
 
     def _resolve_uniform(self, batch: Segments, kind: Kind) -> Slices:
+        """`_resolve_mixed` where every point has the field with one supported `kind`."""
         filled = batch.sizes > 0
         kinds = np.where(filled, np.uint8(kind), np.uint8(FLOAT))
-        if not self.empty_ok:
-            asked = filled.any()
-        else:
-            asked = len(batch) > 0
-        if asked:
-            self.node[:] = kind if not self.empty_ok else kinds[-1]
+        asked = kinds if self.empty_ok else kinds[filled]
+        if len(asked):
+            self.node[:] = asked[-1]
         slices = Slices(
             batch.rows, batch.index, batch.start, batch.stop, kinds, batch.tmax, batch.group,
             self.names.of(batch.group), batch.seq,
@@ -728,9 +722,10 @@ class InfluxQL(Operator):
                 self.errors[f"movingAverage of {width} points"] += n
             else:
                 key = f"ring {held.dtype.str}"
-                ring = state.setdefault(key, np.zeros((rings, width), values.dtype))
+                if key not in state:
+                    state[key] = np.zeros((rings, width), values.dtype)
                 t.moving_average(
-                    values, rows.time, row, slot, status, seen, now, held, ring, out, out_time, emits
+                    values, rows.time, row, slot, status, seen, now, held, state[key], out, out_time, emits
                 )  # fmt: skip
         return np.flatnonzero(emits), out_time[emits], Column.of(out_kind, out[emits])
 
