@@ -87,8 +87,8 @@ NOTES: Mapping[str, str] = {
     "changeDetect": "Exact: compared with the last point that went through, type and value.",
     "stateCount": "Exact. A point on which the condition fails is dropped and does not end the run.",
     "stateDuration": "Exact. A point on which the condition fails is dropped and does not end the run.",
-    "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are taken "
-    "in the order of the points that caused them, and of one point in the order in which the parents are written; in "
+    "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
+    "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
     "Kapacitor that order is a race, which shows where a parent lags behind.",
     "union": "Exact where Kapacitor is. Differs: ties are broken by the order of the points that came in, then the "
     "arguments come before the node that it is chained from; in Kapacitor that is a race.",
