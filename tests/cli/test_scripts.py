@@ -130,6 +130,12 @@ def test_a_module_tells_its_errors(tickc: Tickc, script: Path, environment: dict
         assert run.returncode == code and "Traceback" not in run.stderr
 
 
+def test_warm(tickc: Tickc, script: Path, environment: dict[str, str]) -> None:
+    """The made-up points go through; that machine code comes of it is a matter of the kernels' own tests."""
+    done = tickc("-v", "compile", script, "-o", "m.py", "--warm", env={**environment, "TICKC_INTERPRET": "1"})
+    assert done.returncode == 0 and "compiled machine code in" in done.stderr
+
+
 def test_compile_failing_leaves_the_old_file(tickc: Tickc, tmp_path: Path) -> None:
     (tmp_path / "bad.tick").write_text(BAD)
     (tmp_path / "m.py").write_text("old")
