@@ -224,20 +224,20 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
 
 
 @kernel
-def pair_rows(start, stop, time, usable, drop, out, out_set, model):  # type: ignore[no-untyped-def]
+def pair_rows(start, stop, time, usable, drop, out):  # type: ignore[no-untyped-def]
     """Join the points of each set's batches by time, as Kapacitor's JoinIntoBatch does.
 
     start, stop: i8[parents, sets], the rows of each batch (none: an empty range); time: i8[rows], rounded; usable:
-    bool[rows], whether the point has any field. Writes for each joined point its rows i8[parents + 1, n] (-1: none; the
-    last one is its time) and its set, and for each set the point whose fields a filled one gets (-1: none). drop: leave
-    out points that lack a parent. Returns the number of points.
+    bool[rows], whether the point has any field. drop: leave out points that lack a parent. Writes for each joined point
+    in out: i8[parents + 3, n] its rows (-1: none), its time, its set, and the point whose fields stand for those of a
+    missing one: the first of the set that has any (-1: none so far). Returns the number of points.
     """
     parents, sets = start.shape
     at = np.empty(parents, np.int64)
     chosen = np.empty(parents, np.int64)
     taken = 0
     for j in range(sets):
-        model[j] = -1
+        model = -1
         for s in range(parents):
             at[s] = start[s, j]
         while True:
@@ -257,8 +257,8 @@ def pair_rows(start, stop, time, usable, drop, out, out_set, model):  # type: ig
                     count = 0
                 elif count > 0 and t > moment:
                     continue
-                elif model[j] < 0 and usable[at[s]]:
-                    model[j] = at[s]
+                elif model < 0 and usable[at[s]]:
+                    model = at[s]
                 moment = t
                 chosen[s] = at[s]
                 at[s] += 1
@@ -270,7 +270,8 @@ def pair_rows(start, stop, time, usable, drop, out, out_set, model):  # type: ig
             for s in range(parents):
                 out[s, taken] = chosen[s]
             out[parents, taken] = moment
-            out_set[taken] = j
+            out[parents + 1, taken] = j
+            out[parents + 2, taken] = model
             taken += 1
     return taken
 
@@ -617,23 +618,24 @@ class Join(_Meeting):
         group = self.renamed.encode(sets[-1], self.groups.groups)
         name = self._name([b.name if isinstance(b, Segments) else None for b in held], _first(refs))
         parents = [None if b is None else b.rows for b in held]
-        joined, owner, models = self._join_rows(held, refs)
+        joined, model = self._join_rows(held, refs)
+        owner = joined[-1]
         stop = np.searchsorted(owner, np.arange(n), side="right")
         m = len(owner)
         rows = Rows(
-            joined[-1].copy(),
+            joined[-2].copy(),
             name.take(owner),
             no_text(m),
             no_text(m),
             group_tags(self.renamed.groups, group[owner]),
-            self._fields(parents, joined[:-1], models[:, owner]),
+            self._fields(parents, joined[:-2], model),
         )
         start = np.concatenate([[0], stop[:-1]]).astype(np.int64)
         return Segments(rows, start, stop, tmax, group, self.renamed.groups, name, seq)
 
-    def _join_rows(self, held: Sequence[Batch | None], refs: Array) -> tuple[Array, Array, Array]:
-        """What `pair_rows` gives for the batches `refs`, in rows of each parent: joined points i8[parents + 1, n], the
-        set of each, and i8[parents, sets], the model of each set."""
+    def _join_rows(self, held: Sequence[Batch | None], refs: Array) -> tuple[Array, Array]:
+        """The joined points of the batches `refs`: i8[parents + 2, n], the row of each parent, the time and the set; and
+        i8[parents, n], the row whose fields stand for those of missing ones."""
         tables = [b if isinstance(b, Segments) else None for b in held]
         sizes = np.array([0 if b is None else len(b.rows) for b in tables])
         offset = np.cumsum(sizes) - sizes
@@ -646,13 +648,12 @@ class Join(_Meeting):
         time = round_(_arrays([b.rows.time for b in tables if b is not None], np.int64), self.tolerance)
         usable = _arrays([_any_field(b.rows) for b in tables if b is not None], np.bool_)
         n = int((stop - start).sum())
-        joined, owner = np.empty((len(held) + 1, n), np.int64), np.empty(n, np.int64)
-        model = np.empty(refs.shape[1], np.int64)
-        taken = pair_rows(start, stop, time, usable, self.fill is None, joined, owner, model)
-        joined, owner = joined[:, :taken], owner[:taken]
+        out = np.empty((len(held) + 3, n), np.int64)
+        taken = pair_rows(start, stop, time, usable, self.fill is None, out)
+        joined, model = out[:-1, :taken], out[-1, :taken]
         below, above = offset[:, None], (offset + sizes)[:, None]
-        joined[:-1] -= np.where(joined[:-1] >= 0, below, 0)
-        return joined, owner, np.where((model >= below) & (model < above), model - below, -1)
+        joined[:-2] -= np.where(joined[:-2] >= 0, below, 0)
+        return joined, np.where((model >= below) & (model < above), model - below, -1)
 
     def _name(self, names: Sequence[Text | None], base: Array) -> Text:
         """The names of sets: those of the parents' rows `base`."""
