@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tickc.runtime import gosort, kernel
 from tickc.runtime.batch import Column, Groups, Points, Rows, Segments, Text
-from tickc.runtime.nodes import influxql, reducers, transforms
+from tickc.runtime.nodes import influxql, reducers, resolve, transforms
 from tickc.runtime.nodes.influxql import InfluxQL
 from tickc.runtime.snapshot import decode, encode
 
@@ -426,7 +426,7 @@ def streams(draw: Any) -> tuple[Rows, list[Any], np.ndarray, Groups]:
 @pytest.fixture(params=["interpreted", "compiled"])
 def execution(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the kernels as plain Python, or all as machine code."""
-    for module in (reducers, transforms, influxql, gosort):
+    for module in (reducers, transforms, resolve, gosort):
         for k in vars(module).values():
             if isinstance(k, kernel.Kernel):
                 monkeypatch.setattr(k, "_machine", None)
