@@ -138,6 +138,11 @@ def _nodes_page() -> Iterator[str]:
         for tick in ticks:
             if _is_built(NODES[tick]):
                 yield from _node(NODES[tick])
+    yield from _handlers()
+    yield from _refused()
+
+
+def _handlers() -> Iterator[str]:
     yield "\n## Handlers of alerts\n"
     yield (
         "Properties of `alert` that say where events go. All are checked as Kapacitor checks them; a replay and a "
@@ -147,15 +152,18 @@ def _nodes_page() -> Iterator[str]:
     for tick, cls in HANDLERS.items():
         named = ", ".join(f"`.{_call(p.name, p.params)}`" for p in cls.properties.values())
         yield f"| `.{_call(tick, cls.params)}` | {named} | {_cell(cls.doc)} |"
+
+
+def _refused() -> Iterator[str]:
     yield "\n## Not supported yet\n"
     yield (
         "These nodes are known, so scripts with them can be checked, formatted and drawn. Compiling one is refused "
         "(`T401`)."
     )
     yield "\n| node | properties | what it does | why not yet |\n|---|---|---|---|"
-    for tick, cls in NODES.items():
+    for cls in NODES.values():
         if cls.later:
-            form = _cell(_sign(cls) + _call(tick, cls.params))
+            form = _cell(_sign(cls) + _call(cls.tick, cls.params))
             named = ", ".join(f"`.{_call(p.name, p.params)}`" for p in _own(cls))
             yield f"| `{form}` | {named} | {_cell(cls.doc)} | {_cell(cls.later)} |"
 
