@@ -115,10 +115,10 @@ class Source(Operator):
 
     def rows(self, rows: Rows) -> Points | None:
         """Let rows enter: those that are subscribed to, each as often as it is; None where none is."""
-        times = self._deliveries(rows)
         n = len(rows)
         if self.dbrps is None and not self.seen and n and (rows.database.at(0), rows.policy.at(0)) in EXAMPLE_DBRPS:
             self.dbrps = EXAMPLE_DBRPS
+        times = self._deliveries(rows)
         seq = np.arange(self.seen, self.seen + n, dtype=np.int64)
         self.seen += n
         if times is not None:
