@@ -57,7 +57,7 @@ class Case:
 
     def compile(self, without: Any = ()) -> Task:
         return tickc.compile(
-            self.script, self.vars, name=self.name, dbrps=[("db", "rp"), ("dbname", "rpname")], without=without
+            self.script, self.vars, name=self.name, without=without
         )
 
     def check(self, results: dict[str, Any]) -> None:
