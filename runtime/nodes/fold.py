@@ -21,6 +21,7 @@ from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.common import group_tags
+from tickc.runtime.nodes.resolve import NONE
 from tickc.runtime.nodes.stream import YEAR_ONE
 from tickc.runtime.nodes.window import (
     CAP,
@@ -41,44 +42,53 @@ from tickc.runtime.nodes.window import (
 # none will), whether that point was late, points that only add to the first accumulator (how many were taken since the
 # counts were brought up to date, and how many may be), then two accumulators
 NEW, LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 7, 8, 9, 10, 11, 12
-SEEN, SKIPPED, KIND, COUNT, LOW, HIGH, ACC = 0, 1, 2, 3, 4, 5, 6  # of an accumulator; LOW is also the sum
+# An accumulator: whether a point is in it, points skipped before that, the kind that the first value with a reducer
+# asks for, floats and ints so far, their low (or sum) and high; and of the values before that first one, the first and
+# last kind and the first that came twice in a row: whether Kapacitor gives them an earlier reducer (see resolve.py).
+SEEN, SKIPPED, FIRST, FLOATS, INTS, LOW, HIGH, LEAD_FIRST, LEAD_LAST, LEAD_TWICE, ACC = range(11)
 WIDTH = FIRST_ACC + 2 * ACC
 COUNT_F, SUM_F, MEAN_F, SPREAD_F = 0, 1, 2, 3
 FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
-FLOAT_KIND, INT_KIND, MISSING_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.MISSING)
-NO_KIND = -1
+FLOAT_KIND, INT_KIND, DURATION_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION)
+MISSING_KIND, NIL_KIND = int(Kind.MISSING), int(Kind.NIL)
 UNLIMITED = 1 << 62
+LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
 
 @kernel
-def clear(state, sums, g, a):  # type: ignore[no-untyped-def]
+def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
     """Empty accumulator `a` (0 or 1) of a group."""
     at = FIRST_ACC + a * ACC
+    spread = function == SPREAD_F
     state[g, at + SEEN] = 0
     state[g, at + SKIPPED] = 0
-    state[g, at + KIND] = NO_KIND
-    state[g, at + COUNT] = 0
-    state[g, at + LOW] = 0
-    state[g, at + HIGH] = 0
-    sums[g, 2 * a] = 0.0
-    sums[g, 2 * a + 1] = 0.0
+    state[g, at + FIRST] = NONE
+    state[g, at + FLOATS] = 0
+    state[g, at + INTS] = 0
+    state[g, at + LOW] = GREATEST if spread else 0
+    state[g, at + HIGH] = LEAST if spread else 0
+    state[g, at + LEAD_FIRST] = NONE
+    state[g, at + LEAD_LAST] = NONE
+    state[g, at + LEAD_TWICE] = NONE
+    sums[g, 2 * a] = np.inf if spread else 0.0
+    sums[g, 2 * a + 1] = -np.inf if spread else 0.0
 
 
 @kernel
-def open_window(state, sums, g):  # type: ignore[no-untyped-def]
+def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
     """Begin a window of a group: find which insertion will fill the ring's last slot."""
     state[g, NEW] = 0
     state[g, LATE] = 0
     wrapped = state[g, START] > state[g, STOP] or (state[g, START] == state[g, STOP] and state[g, SIZE] > 0)
     state[g, LAST] = 0 if wrapped else state[g, CAP] - state[g, STOP]
-    clear(state, sums, g, 0)
+    clear(state, sums, g, 0, function)
 
 
 @kernel
-def settle(state, g):  # type: ignore[no-untyped-def]
-    """Bring the counts of a group up to date with the points that were only added."""
+def settle(state, g, counter):  # type: ignore[no-untyped-def]
+    """Bring the counts of a group up to date with the points that were only added. counter: FLOATS or INTS."""
     state[g, NEW] += state[g, TAKEN]
-    state[g, FIRST_ACC + COUNT] += state[g, TAKEN]
+    state[g, FIRST_ACC + counter] += state[g, TAKEN]
     state[g, TAKEN] = 0
     state[g, MAY_TAKE] = 0
 
@@ -109,36 +119,62 @@ def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type
             state[g, at + SKIPPED] += 1
             return 0
         state[g, at + SEEN] = 1
-    if kind == MISSING_KIND:
+    if kind in (MISSING_KIND, NIL_KIND):
         return 1
-    if state[g, at + KIND] == NO_KIND:
-        if function != COUNT_F and kind != FLOAT_KIND and kind != INT_KIND:
+    asked = INT_KIND if kind == DURATION_KIND else kind  # an int64 to Go's reflection, but not when the value is read
+    if state[g, at + FIRST] == NONE:
+        if function != COUNT_F and asked != FLOAT_KIND and asked != INT_KIND:
+            if state[g, at + LEAD_FIRST] == NONE:
+                state[g, at + LEAD_FIRST] = kind
+            elif state[g, at + LEAD_TWICE] == NONE and kind == state[g, at + LEAD_LAST]:
+                state[g, at + LEAD_TWICE] = kind
+            state[g, at + LEAD_LAST] = kind
             return 1
-        state[g, at + KIND] = kind
-    elif state[g, at + KIND] != kind:
+        state[g, at + FIRST] = asked
+    if function == COUNT_F:
+        if kind == state[g, at + FIRST]:
+            state[g, at + (FLOATS if kind == FLOAT_KIND else INTS)] += 1
+            return 0
         return 1
-    state[g, at + COUNT] += 1
-    if function in (SUM_F, MEAN_F):
-        if kind == FLOAT_KIND:
+    if kind == FLOAT_KIND:
+        state[g, at + FLOATS] += 1
+        if function != SPREAD_F:
             sums[g, fat] += x
         else:
+            if x < sums[g, fat] or (x != x and sums[g, fat] != -np.inf) or x == -np.inf:
+                sums[g, fat] = x
+            if x > sums[g, fat + 1] or (x != x and sums[g, fat + 1] != np.inf) or x == np.inf:
+                sums[g, fat + 1] = x
+    elif kind == INT_KIND:
+        state[g, at + INTS] += 1
+        if function != SPREAD_F:
             state[g, at + LOW] += k
-    elif function == SPREAD_F:
-        first = state[g, at + COUNT] == 1
-        if kind == FLOAT_KIND:
-            if first:
-                sums[g, fat] = np.inf
-                sums[g, fat + 1] = -np.inf
-            if x != x or sums[g, fat] != sums[g, fat]:
-                sums[g, fat] = np.nan
-                sums[g, fat + 1] = np.nan
-            else:
-                sums[g, fat] = min(sums[g, fat], x)
-                sums[g, fat + 1] = max(sums[g, fat + 1], x)
         else:
-            state[g, at + LOW] = k if first else min(state[g, at + LOW], k)
-            state[g, at + HIGH] = k if first else max(state[g, at + HIGH], k)
-    return 0
+            state[g, at + LOW] = min(state[g, at + LOW], k)
+            state[g, at + HIGH] = max(state[g, at + HIGH], k)
+    return 0 if kind == state[g, at + FIRST] else 1
+
+
+@kernel
+def reducer_kind(state, g, at, function, node):  # type: ignore[no-untyped-def]
+    """The kind whose reducer Kapacitor gives to the values of an accumulator, NONE for none; node as in resolve.py."""
+    lead = state[g, at + LEAD_FIRST]
+    if lead != NONE:
+        if node[1] != NONE and lead == node[0]:
+            return node[1]
+        if node[1] != NONE and state[g, at + LEAD_TWICE] != NONE:
+            node[0] = state[g, at + LEAD_TWICE]
+            return node[1]
+        node[0] = state[g, at + LEAD_LAST]
+    first = state[g, at + FIRST]
+    if first == NONE:
+        if function not in (COUNT_F, SUM_F):
+            return NONE
+        first = FLOAT_KIND  # an empty batch counts as one of floats
+    if first != node[0] or node[1] == NONE:
+        node[0] = first
+        node[1] = first
+    return node[1]
 
 
 @kernel
@@ -170,14 +206,14 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
 
 @kernel
 def fold_windows(
-    time, group, kinds, floats, ints, state, sums, period, every, offset, align, fill, function, out_row, out_tmax,
-    out_kind, out_count, out_float, out_int,
+    time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, out_row,
+    out_tmax, out_kind, out_count, out_float, out_int,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Fold rows into their groups' open windows and write the windows that end.
 
     time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1
-    where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]. Writes for each emission its row, batch
-    time, kind and number of values, and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns
+    where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]; node: i8[2], the last kind that was
+    asked for and the last that had a reducer. Writes for each emission its row, batch time, kind and number of values, and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns
     (emissions, values that could not be used).
     """
     emitted = 0
@@ -185,6 +221,7 @@ def fold_windows(
     uniform = kinds.size == 1 and function != SPREAD_F
     all_float = uniform and kinds[0] == FLOAT_KIND
     all_int = uniform and kinds[0] == INT_KIND
+    counter = INTS if all_int else FLOATS
     for i in range(time.size):
         g = group[i]
         t = time[i]
@@ -197,25 +234,26 @@ def fold_windows(
                 state[g, FIRST_ACC + LOW] += ints[i]
                 state[g, TAKEN] += 1
                 continue
-        settle(state, g)
+        settle(state, g, counter)
         if state[g, OPEN] == 0:
             state[g, OPEN] = 1
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
-            open_window(state, sums, g)
+            open_window(state, sums, g, function)
         if t >= state[g, NEXT]:
             at = close_window(state, g)
             block = FIRST_ACC + at * ACC
             out_row[emitted] = i
             out_tmax[emitted] = state[g, NEXT]
-            out_kind[emitted] = state[g, block + KIND]
-            out_count[emitted] = state[g, block + COUNT]
+            kind = np.int64(reducer_kind(state, g, block, function, node))
+            out_kind[emitted] = kind
+            out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
             out_float[emitted, 0] = sums[g, 2 * at]
             out_float[emitted, 1] = sums[g, 2 * at + 1]
             out_int[emitted, 0] = state[g, block + LOW]
             out_int[emitted, 1] = state[g, block + HIGH]
             emitted += 1
             state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
-            open_window(state, sums, g)
+            open_window(state, sums, g, function)
         limit = state[g, NEXT] - period
         kind = np.int64(kinds[i] if kinds.size > 1 else kinds[0])
         x = floats[i] if kind == FLOAT_KIND else 0.0
@@ -226,23 +264,23 @@ def fold_windows(
             blocks = 2
         elif state[g, NEW] == state[g, LAST] and t < limit:
             state[g, LATE] = 1
-            clear(state, sums, g, 1)
+            clear(state, sums, g, 1, function)
         for a in range(blocks):
             bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, 2 * a, t, limit, kind, x, k, function)
             if a == 0:
                 wrong += bad
-        if (all_float or all_int) and state[g, FIRST_ACC + KIND] == kind and state[g, LATE] == 0:
+        if (all_float or all_int) and state[g, FIRST_ACC + FIRST] == kind and state[g, LATE] == 0:
             left = state[g, LAST] - state[g, NEW] - 1
             state[g, MAY_TAKE] = left if state[g, LAST] > state[g, NEW] else UNLIMITED
     for g in range(state.shape[0]):
-        settle(state, g)
+        settle(state, g, counter)
     return emitted, wrong
 
 
 class WindowFold(Operator):
     """A window by time and the aggregate of one field over it, where windows do not overlap."""
 
-    STATE = ("names", "state", "sums")
+    STATE = ("names", "state", "sums", "node")
 
     def __init__(
         self,
@@ -264,6 +302,7 @@ class WindowFold(Operator):
         self.names = Names()
         self.state = np.zeros((0, WIDTH), np.int64)
         self.sums = np.zeros((0, 4))
+        self.node = np.array([NONE, NONE], np.int64)
 
     def points(self, batch: Points) -> Iterable[Batch]:
         self.names.learn(batch.group, batch.groups, batch.rows.name)
@@ -274,7 +313,7 @@ class WindowFold(Operator):
         floats, ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
         kinds, f, i = _operands(batch.rows.field(self.field))
         emitted, wrong = fold_windows(
-            batch.rows.time, batch.group, kinds, f, i, self.state, self.sums, self.period, self.every,
+            batch.rows.time, batch.group, kinds, f, i, self.state, self.sums, self.node, self.period, self.every,
             YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[self.function], row, tmax, kind, count,
             floats, ints,
         )  # fmt: skip
@@ -306,21 +345,18 @@ def _operands(column: Column) -> tuple[Array, Array, Array]:
 
 def _results(function: str, kind: Array, count: Array, floats: Array, ints: Array) -> tuple[Column, Array]:
     """The column of the windows that have a result, and bool[m] which do."""
-    if function == "count":
-        return Column.of(Kind.INT, count), np.ones(len(count), np.bool_)
-    if function == "sum":
-        is_int = kind == INT_KIND
-        there = np.ones(len(count), np.bool_)
-        return _numbers(floats[:, 0], ints[:, 0], is_int), there
-    there = count > 0
+    there = kind != NONE
     if not there.all():
         kind, count, floats, ints = kind[there], count[there], floats[there], ints[there]
+    if function == "count":
+        return Column.of(Kind.INT, count), there
     is_int = kind == INT_KIND
-    if function == "mean":
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        if function == "sum":
+            return _numbers(floats[:, 0], ints[:, 0], is_int), there
+        if function == "mean":
             total = np.where(is_int, ints[:, 0].astype(np.float64), floats[:, 0]) if is_int.any() else floats[:, 0]
             return Column.of(Kind.FLOAT, total / count), there
-    with np.errstate(all="ignore"):
         return _numbers(floats[:, 1] - floats[:, 0], ints[:, 1] - ints[:, 0], is_int), there
 
 

@@ -1,0 +1,93 @@
+"""A window folded with its aggregate gives what the window and the aggregate give, whatever comes in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickc.runtime.batch import Column, Groups, Points, Rows, Text
+from tickc.runtime.graph import Graph, Operator
+from tickc.runtime.nodes.fold import FUNCTIONS, WindowFold
+from tickc.runtime.nodes.influxql import InfluxQL
+from tickc.runtime.nodes.window import TimeWindow
+
+values = st.one_of(
+    st.none(),
+    st.sampled_from([0.0, -0.0, 1.5, float("nan"), float("inf"), float("-inf"), 1e300]),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([1, 2, 3, True, "x", "y"]),
+)
+numbers = st.floats(-100, 100)
+point = st.tuples(st.integers(0, 12), st.integers(-25, 25), st.integers(0, 1))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[int], list[int], list[Any]]:
+    """Times (late points among them), group codes and values."""
+    points = draw(st.lists(point, min_size=1, max_size=60))
+    late = draw(st.booleans())
+    kind = draw(st.sampled_from([values, numbers, st.integers(-5, 5), st.one_of(numbers, st.integers(0, 3))]))
+    clock, times = 0, []
+    for step, jitter, _ in points:
+        clock += step
+        times.append(clock + (jitter if late else 0))
+    return times, [g for _, _, g in points], draw(st.lists(kind, min_size=len(points), max_size=len(points)))
+
+
+def batch(times: Sequence[int], group: Sequence[int], column: Sequence[Any], groups: Groups, first: int) -> Points:
+    n = len(times)
+    empty = Text.constant("", n)
+    rows = Rows(np.array(times, np.int64), Text.constant("m", n), empty, empty, {}, {"v": Column.of_values(column)})
+    return Points(rows, np.array(group, np.int32), groups, np.arange(first, first + n))
+
+
+def run(operators: Sequence[Operator], stream: tuple[list[int], list[int], list[Any]], cuts: Sequence[int]) -> list[Any]:
+    times, group, column = stream
+    groups = Groups()
+    for host in ("a", "b"):
+        groups.code("m", False, {"host": host})
+    graph = Graph()
+    entry = graph.add(Operator(name="entry"))
+    last = entry
+    for op in operators:
+        last = graph.add(op, last)
+    found = []
+    original = last.process
+
+    def note(piece: Any) -> Any:
+        for out in original(piece):
+            found.extend(
+                (int(out.seq[i]), int(out.group[i]), int(out.rows.time[i]), repr(out.rows.fields["r"].at(i)))
+                for i in range(len(out))
+            )
+            yield out
+
+    last.process = note  # type: ignore[method-assign]
+    for a, b in itertools.pairwise(sorted({0, len(times), *(c % (len(times) + 1) for c in cuts)})):
+        list(graph.push({0: [batch(times[a:b], group[a:b], column[a:b], groups, a)]}))
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    stream=streams(),
+    cuts=st.lists(st.integers(0, 60), max_size=8),
+    function=st.sampled_from(sorted(FUNCTIONS)),
+    period=st.sampled_from([3, 5, 10]),
+    pause=st.sampled_from([0, 0, 2, 7]),
+    align=st.booleans(),
+    fill=st.booleans(),
+)
+def test_fold_is_window_and_aggregate(
+    stream: Any, cuts: list[int], function: str, period: int, pause: int, align: bool, fill: bool
+) -> None:
+    window: dict[str, Any] = {"period": period, "every": period + pause, "align": align, "fill_period": fill}
+    aggregate = {"function": function, "field": "v", "as_name": "r"}
+    parts = [TimeWindow(name="window1", **window), InfluxQL(name="f2", **aggregate)]
+    expected = run(parts, stream, [])
+    assert run([WindowFold(name="window1_f2", **window, **aggregate)], stream, cuts) == expected
