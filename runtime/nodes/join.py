@@ -11,7 +11,7 @@ What waits is kept as the batches' own rows and an array of references to them, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +88,10 @@ def arrivals(seq, time, group, begin, end, held, unit, offset, out, cause):  # t
 # ------------------------------------------------------------------------------------------------------------- pairing
 
 
+# Messages of one group and time share a slot with a queue for each parent: its k-th set has the k-th of each queue. The
+# slots of a group are a list in order of time; each parent has a cursor in it, as times mostly go up.
+
+
 @kernel
 def slot_before(times, later, earlier, start, t):  # type: ignore[no-untyped-def]
     """The last slot of a list in order of time that is not after `t`, searched from slot `start`; -1: there is none."""
@@ -101,6 +105,21 @@ def slot_before(times, later, earlier, start, t):  # type: ignore[no-untyped-def
 
 
 @kernel
+def drop_lowest(later, earlier, lowest, cursor, spare, g):  # type: ignore[no-untyped-def]
+    """Take the first slot out of a group's list; returns the head of the list of free slots, which was `spare`."""
+    slot = lowest[g]
+    after = later[slot]
+    lowest[g] = after
+    if after >= 0:
+        earlier[after] = -1
+    for s in range(cursor.shape[1]):
+        if cursor[g, s] == slot:
+            cursor[g, s] = -1
+    later[slot] = spare
+    return slot
+
+
+@kernel
 def all_past(heads, g, t):  # type: ignore[no-untyped-def]
     """Whether every parent is past `t` in group g."""
     past = True
@@ -110,9 +129,31 @@ def all_past(heads, g, t):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def waiting_for(queue, link, slot, s):  # type: ignore[no-untyped-def]
+    """Whether a slot's first set lacks just a message of parent s: 0 no, 1 yes, before other sets, 2 yes, alone."""
+    have = 0
+    behind = False
+    for p in range(queue.shape[1]):
+        j = queue[slot, p]
+        if j >= 0:
+            have += 1 if p != s else -1
+            behind = behind or link[j] >= 0
+    return 0 if have < queue.shape[1] - 1 else 1 if behind else 2
+
+
+@kernel
+def is_empty(queue, slot):  # type: ignore[no-untyped-def]
+    """Whether no message is in a slot."""
+    empty = True
+    for s in range(queue.shape[1]):
+        empty = empty and queue[slot, s] < 0
+    return empty
+
+
+@kernel
 def take_sets(messages, slot, time, g, cause, only_complete, drop, queue, link, waiting, out, taken):  # type: ignore[no-untyped-def]
-    """Take sets from the front of a slot: while they are complete, or all; writes them as `pair` does, those that lack
-    a parent only if not `drop`. cause -1: the earliest message of the set. Returns the new number of sets."""
+    """Take sets from the front of a slot: while they are complete, or all. Writes them as `pair` does, those that lack
+    a parent only if not `drop`; cause -1 stands for the earliest message of the set. Returns the new number of sets."""
     parents = queue.shape[1]
     while True:
         have = 0
@@ -146,9 +187,6 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
     of each parent, updated. drop: leave out sets that lack a parent. last: the input ends, all is released. Writes
     waiting: bool[n], the messages that go on waiting, and for each set in out: i8[parents + 3, n] the rows (-1: none),
     the time, the group, and the message that released it (at the end: its earliest). Returns the number of sets.
-
-    Messages of one group and time share a slot with a queue for each parent: its k-th set has the k-th of each queue.
-    The slots of a group are a list in order of time; each parent has a cursor, as times mostly go up.
     """
     n = messages.shape[1]
     groups, parents = heads.shape
@@ -163,9 +201,30 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
     used, spare, taken = 0, -1, 0
     for i in range(n):
         s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
-        start = cursor[g, s] if cursor[g, s] >= 0 else lowest[g]
-        at = slot_before(times, later, earlier, start, t)
-        if at < 0 or times[at] != t:
+        slot = lowest[g]
+        fits = 0
+        if slot >= 0 and i >= first and times[slot] == t:
+            fits = waiting_for(queue, link, slot, s)
+        if fits > 0:  # as usual, it completes the oldest set; not being past that time, it releases nothing else
+            heads[g, s] = t
+            for p in range(parents):
+                j = queue[slot, p]
+                if j >= 0:
+                    queue[slot, p] = link[j]
+                else:
+                    j = i
+                out[p, taken] = messages[ROW, j]
+                waiting[j] = False
+            out[parents, taken] = t
+            out[parents + 1, taken] = g
+            out[parents + 2, taken] = i
+            taken += 1
+            if fits == 2:
+                spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
+            continue
+        at = slot_before(times, later, earlier, cursor[g, s] if cursor[g, s] >= 0 else slot, t)
+        made = at < 0 or times[at] != t
+        if made:
             slot = spare
             if slot >= 0:
                 spare = later[slot]
@@ -194,32 +253,24 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
         if i < first:
             continue
         heads[g, s] = t
+        if made and lowest[g] == at and parents > 1:  # alone in the oldest set
+            continue
         while lowest[g] >= 0:
-            at = lowest[g]
-            only_complete = not all_past(heads, g, times[at])
+            slot = lowest[g]
+            only_complete = not all_past(heads, g, times[slot])
             taken = take_sets(
-                messages, at, times[at], g, i, only_complete, drop, queue, link, waiting, out, taken
+                messages, slot, times[slot], g, i, only_complete, drop, queue, link, waiting, out, taken
             )  # fmt: skip
-            empty = True
-            for p in range(parents):
-                empty = empty and queue[at, p] < 0
-            if empty:
-                lowest[g] = later[at]
-                if later[at] >= 0:
-                    earlier[later[at]] = -1
-                later[at] = spare
-                spare = at
-                for p in range(parents):
-                    if cursor[g, p] == at:
-                        cursor[g, p] = -1
+            if is_empty(queue, slot):
+                spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
             if only_complete:
                 break
     if last:
         for g in range(groups):
-            at = lowest[g]
-            while at >= 0:
-                taken = take_sets(messages, at, times[at], g, -1, False, drop, queue, link, waiting, out, taken)
-                at = later[at]
+            slot = lowest[g]
+            while slot >= 0:
+                taken = take_sets(messages, slot, times[slot], g, -1, False, drop, queue, link, waiting, out, taken)
+                slot = later[slot]
     return taken
 
 
@@ -537,6 +588,10 @@ class Join(_Meeting):
         return own.with_rows(rows if isinstance(own, Points) else rows.with_(name=no_text(n)))
 
     def _meet(self, fresh: Sequence[Batch | None], *, last: bool) -> Iterator[Batch]:
+        aligned = self._aligned(fresh)
+        if aligned:
+            yield self._side_by_side(aligned)
+            return
         messages, seq = self._arrivals(fresh)
         if self.matching is not None:
             sent = self.matching.process(messages, self.groups.groups)
@@ -568,15 +623,18 @@ class Join(_Meeting):
     def _pair(self, messages: Array, first: int, *, drop: bool, last: bool) -> tuple[Array, Array]:
         """The released sets as `pair` writes them, and bool[n], which messages go on waiting."""
         n, parents = messages.shape[1], len(self.held)
-        known = len(self.heads)
-        self.heads = grown(self.heads, len(self.groups.groups))
-        self.heads[known:] = NEVER
+        self._reserve()
         out, waits = np.empty((parents + 3, n), np.int64), np.empty(n, np.bool_)
         taken = pair(messages, first, self.heads, drop, last, waits, out)
         sets = out[:, :taken]
         if last:  # in order of time, then of arrival; Kapacitor goes from group to group in random order
             sets = sets[:, np.lexsort((sets[-1], sets[parents]))]
         return sets, waits
+
+    def _reserve(self) -> None:
+        known = len(self.heads)
+        self.heads = grown(self.heads, len(self.groups.groups))
+        self.heads[known:] = NEVER
 
     def _keep(self, held: Sequence[Batch | None]) -> None:
         """Hold only the rows that a waiting message refers to, and number the references anew."""
@@ -593,6 +651,33 @@ class Join(_Meeting):
             for r, m in mine:
                 r[ROW, m] = place[r[ROW, m]]
             self.held[s] = some(batch, np.flatnonzero(used))
+
+    def _aligned(self, fresh: Sequence[Batch | None]) -> list[Points]:
+        """The new points, where nothing waits and each has its counterparts at its own place in the batches, caused by
+        the same row: then each set is complete when the last of its points comes. Else nothing."""
+        points = [b for b in fresh if isinstance(b, Points)]
+        if not 2 <= len(points) == len(fresh) or self.waiting.shape[1] or self.matching is not None:
+            return []
+        a = points[0]
+        same = len({len(b) for b in points}) == 1 and all(
+            np.array_equal(a.seq, b.seq)
+            and np.array_equal(a.group, b.group)
+            and np.array_equal(a.rows.time, b.rows.time)
+            for b in points[1:]
+        )
+        return points if same and bool((a.seq[1:] > a.seq[:-1]).all()) else []
+
+    def _side_by_side(self, points: Sequence[Points]) -> Points:
+        """Points that are aligned, joined: their columns are taken as they are."""
+        base, n = points[0], len(points[0])
+        time = round_(base.rows.time, self.tolerance)
+        self._reserve()
+        self.heads[base.group] = time[:, None]  # of several points of a group the last one counts
+        group = self.renamed.encode(base.group, self.groups.groups)
+        name = Text.constant(self.stream_name, n) if self.stream_name else base.rows.name
+        fields = self._prefixed([p.rows.fields for p in points])
+        rows = Rows(time, name, no_text(n), no_text(n), group_tags(self.renamed.groups, group), fields)
+        return Points(rows, group, self.renamed.groups, base.seq)
 
     # -- what comes out
 
@@ -634,8 +719,8 @@ class Join(_Meeting):
         return Segments(rows, start, stop, tmax, group, self.renamed.groups, name, seq)
 
     def _join_rows(self, held: Sequence[Batch | None], refs: Array) -> tuple[Array, Array]:
-        """The joined points of the batches `refs`: i8[parents + 2, n], the row of each parent, the time and the set; and
-        i8[parents, n], the row whose fields stand for those of missing ones."""
+        """The joined points of the batches `refs`: i8[parents + 2, n], the row of each parent, the time and the set;
+        and i8[parents, n], the row whose fields stand for those of missing ones."""
         tables = [b if isinstance(b, Segments) else None for b in held]
         sizes = np.array([0 if b is None else len(b.rows) for b in tables])
         offset = np.cumsum(sizes) - sizes
@@ -672,13 +757,20 @@ class Join(_Meeting):
     def _fields(self, parents: Sequence[Rows | None], refs: Array, model: Array) -> dict[str, Column]:
         """The fields of joined points. refs: i8[parents, n], the row of each parent, -1 where it is missing; model: the
         same with just the one whose fields stand for those of missing ones."""
-        fields: dict[str, Column] = {}
+        tables: list[dict[str, Column]] = []
         filled = {} if self.fill is None else _presence(parents, model)
-        for prefix, rows, at in zip(self.prefixes, parents, refs):
+        for rows, at in zip(parents, refs):
             own = {} if rows is None else rows.fields
             there = None if len(at) and at.min() >= 0 else at >= 0
-            for name in own if there is None else {**own, **filled}:
-                column = _gathered(own.get(name), at, there, filled.get(name), self.fill)
+            names = own if there is None else {**own, **filled}
+            tables.append({n: _gathered(own.get(n), at, there, filled.get(n), self.fill) for n in names})
+        return self._prefixed(tables)
+
+    def _prefixed(self, tables: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
+        """The fields of all parents under their names in the joined points; where two have one name, the later wins."""
+        fields: dict[str, Column] = {}
+        for prefix, table in zip(self.prefixes, tables):
+            for name, column in table.items():
                 key = prefix + name
                 fields[key] = _over(column, fields[key]) if key in fields else column
         return fields

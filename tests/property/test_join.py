@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -108,14 +108,13 @@ class JoinTwin:
         if len(m.tags) > len(self.on):
             matched = False
             old = 0
-            for old, g in enumerate([*general, None]):
-                if g is None:
-                    break
+            for g in general:
                 if go_round(g.time, self.tolerance) == t:
                     self.collect_both(m, g)
                     matched = True
                 if go_round(g.time, self.tolerance) >= mark:
                     break
+                old += 1
             if everyone:
                 del general[:old]
             if not matched and everyone and t < mark:
@@ -378,7 +377,11 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
         else:
             m.fields = draw(FIELDS)
         messages.append(m)
+    if draw(st.booleans()):  # parents that mostly answer to the same rows
+        twins = [replace(m, parent=p) for m in messages for p in range(parents) if draw(st.integers(0, 9))]
+        messages = [replace(m, seq=i) for i, m in enumerate(twins)] if draw(st.booleans()) else twins
     messages.sort(key=lambda m: (m.seq, m.parent))
+    seq = max((m.seq for m in messages), default=0)
     inner = draw(st.lists(st.integers(0, seq + 1), max_size=4))
     cuts = sorted({0, seq + 1, *(range(seq + 1) if draw(st.booleans()) else inner)})
     return {
