@@ -25,11 +25,12 @@ from tickc.runtime.kinds import Kind
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Where points enter": ("stream", "from"),
-    "Points by themselves": ("where", "eval", "default", "delete", "shift", "sample", "log", "noOp"),
+    "Points by themselves": ("where", "eval", "default", "delete", "shift", "sample", "log", "noOp", "trickle"),
     "Groups": ("groupBy",),
     "Windows": ("window",),
     "Functions of a field": tuple(tick for tick, cls in NODES.items() if issubclass(cls, Function)),
     "From point to point": ("derivative", "changeDetect", "stateCount", "stateDuration"),
+    "Several points into one": ("combine", "flatten"),
     "Several inputs": ("join", "union"),
     "Alerts": ("alert",),
     "Where data leave": ("httpOut", "influxDBOut"),
@@ -52,6 +53,7 @@ NOTES: Mapping[str, str] = {
     "sample": "Exact. Multiples of a duration count from the year 1.",
     "log": "Data pass unchanged. Differs: nothing is written, since a replay and a backfill have no log of a server.",
     "noOp": "Exact.",
+    "trickle": "Exact.",
     "groupBy": "Exact. On batches the order of points with equal time is that of Go's unstable sort, which is ported.",
     "window": "Exact for every relation of `period` and `every`, late points included: Kapacitor keeps the points of a "
     "group in a ring buffer, and what a purge leaves of late points depends on where the ring has wrapped; its "
@@ -87,6 +89,9 @@ NOTES: Mapping[str, str] = {
     "changeDetect": "Exact: compared with the last point that went through, type and value.",
     "stateCount": "Exact. A point on which the condition fails is dropped and does not end the run.",
     "stateDuration": "Exact. A point on which the condition fails is dropped and does not end the run.",
+    "combine": "Exact. On a stream the points of one time are complete when one of another time arrives in the group; "
+    "those of the last time are never complete, as in Kapacitor.",
+    "flatten": "Exact; complete as for `combine`.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
     "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
     "Kapacitor that order is a race, which shows where a parent lags behind.",
