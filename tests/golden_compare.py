@@ -49,8 +49,9 @@ def differences(expected: dict[str, Any], got: dict[str, Any], script: str, orde
     if refusal and not (expected.get("sinks") or expected.get("alerts")):
         yield from _refusal(refusal, got)
         return
-    if failure := got.get("error") or got.get("runtime_error"):
-        yield f"failed: {failure}"
+    failure = got.get("error") or got.get("runtime_error")
+    if failure != (refusal.removeprefix("task run: ") if refusal else None):
+        yield f"failed: {failure}, should: {refusal}"
         return
     same = equality(*slack(script))
     for kind, clean in (("sinks", _row), ("alerts", _event(script)), ("writes", _line)):

@@ -4,6 +4,7 @@ from tickc.compiler.nodes import (  # noqa: F401
     alert,
     autoscale,
     clock,
+    combine,
     group,
     handlers,
     influxql,

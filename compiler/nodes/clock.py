@@ -1,4 +1,4 @@
-"""Nodes that follow the clock or the edges rather than the data: barrier, trickle, stats, deadman."""
+"""Nodes that follow the clock or the edges rather than the data: barrier, stats, deadman."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tickc.compiler.nodes.alert import Alert
 from tickc.compiler.nodes.rows import NoOp
 from tickc.compiler.nodes.sequence import Derivative
 from tickc.compiler.pipeline import (
-    BATCH,
     EVERY,
     STREAM,
     Duration,
@@ -45,11 +44,6 @@ class Barrier(Node):
             yield self.refuse(T304, "idle must be greater than zero", "add .idle(10s) or .period(10s)")
         elif self.period <= 0 and not self.idle:
             yield self.refuse(T304, "period must be greater than zero")
-
-
-@node("trickle", wants=BATCH, gives=STREAM, later="it takes batches apart")
-class Trickle(Node):
-    """Make single points of batches."""
 
 
 @node("stats", wants=STREAM, gives=STREAM, parents=EVERY, later="it follows the wall clock")

@@ -1,4 +1,4 @@
-"""Nodes that bring points together: join, union, combine, flatten."""
+"""Nodes with several parents: join and union."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any, ClassVar
 from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
 from tickc.compiler.pipeline import (
-    STREAM,
     Duration,
-    LambdaValue,
     Node,
     Subject,
     args,
@@ -163,54 +161,3 @@ class UnionOp(ir.Op):
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted
-
-
-@node("combine", gives=STREAM, later="it brings several points together")
-class Combine(Node):
-    """Combine points of one time with each other."""
-
-    expressions: tuple[LambdaValue, ...] = args("a condition for each point of a combination")
-    delimiter: str = prop("what stands between a prefix and the name of a field or tag", default=".")
-    tolerance: Duration = prop("round times to multiples of this duration before combining")
-    max: int = prop("fail where more combinations are possible", default=1_000_000)
-    names: tuple[str, ...] = state(())
-
-    @setter
-    def as_(self, *names: str) -> None:
-        """A prefix for each condition, in their order."""
-        self.names = names
-
-    def check(self) -> Iterator[Diagnostic]:
-        if not self.names:
-            message = "a call to combine.as() is required to specify the output stream prefixes."
-            yield self.refuse(T302, message, "add .as('left', 'right')")
-        elif len(self.names) != len(self.expressions):
-            message = "number of prefixes specified by combine.as() must match the number of combine expressions"
-            yield self.refuse(T302, message, f"give {len(self.expressions)} names")
-        else:
-            contains = f"cannot use name {{}} as field prefix, it contains the delimiter character {self.delimiter}"
-            yield from check_prefixes(self, self.names, self.delimiter, contains)
-
-    def start(self) -> Iterator[Diagnostic]:
-        for i, e in enumerate(self.expressions):
-            yield from self.compile_errors(e, f"Failed to compile {i} expression: {{}}")
-
-
-@node("flatten", later="it brings several points together")
-class Flatten(Node):
-    """Make one point of those that have one time, with names of fields made from tags."""
-
-    delimiter: str = prop("what stands between the parts of a name", default=".")
-    tolerance: Duration = prop("round times to multiples of this duration before flattening")
-    dimensions: tuple[str, ...] = state(())
-    drop_name: bool = state(False)
-
-    @setter
-    def on(self, *tags: str) -> None:
-        """The tags whose values make the names."""
-        self.dimensions = tags
-
-    @setter
-    def drop_original_field_name(self, *drop: bool) -> None:
-        """Leave the field's own name out of the new name."""
-        self.drop_name = drop[0] if len(drop) == 1 else True

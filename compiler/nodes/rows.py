@@ -1,4 +1,4 @@
-"""Nodes that treat each point by itself: where, eval, default, delete, shift, sample, log, noOp."""
+"""Nodes that treat each point by itself: where, eval, default, delete, shift, sample, log, noOp, trickle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from typing import Any, ClassVar
 
 from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
-from tickc.compiler.pipeline import Duration, LambdaValue, Node, Refused, arg, args, go_type, node, prop, setter, state
+from tickc.compiler.pipeline import (
+    BATCH,
+    STREAM,
+    Duration,
+    Edge,
+    LambdaValue,
+    Node,
+    Refused,
+    arg,
+    args,
+    go_type,
+    node,
+    prop,
+    setter,
+    state,
+)
 from tickc.runtime.expr import Expr
 
 T204, T302, T304 = CODES["T204"], CODES["T302"], CODES["T304"]
@@ -320,6 +335,25 @@ class NoOpOp(ir.Op):
 
     operator: ClassVar[str] = "NoOp"
     rowwise: ClassVar[bool] = True
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        return wanted
+
+
+@node("trickle", wants=BATCH, gives=STREAM)
+class Trickle(Node):
+    """Make single points of batches."""
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return TrickleOp(**self.op_base(*inputs))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrickleOp(ir.Op):
+    """The points of batches, one by one."""
+
+    operator: ClassVar[str] = "Trickle"
+    gives: ClassVar[Edge] = STREAM
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted

@@ -1,4 +1,4 @@
-"""Nodes that treat each row by itself: default, delete, shift, sample, log, noOp."""
+"""Nodes that treat each row by itself: default, delete, shift, sample, log, noOp, trickle."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tickc.runtime.batch import (
 from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.stream import past_multiple
 from tickc.runtime.nodes.window import grown
 
@@ -247,3 +248,18 @@ class NoOp(Operator):
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         yield batch
+
+
+class Trickle(Operator):
+    """The points of batches, one by one, with the name and the group of their batch (Kapacitor trickle.go)."""
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        yield batch
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        batch = batch.flat()
+        owner = batch.owner()
+        nowhere = no_text(len(owner))
+        rows = batch.rows.with_(name=batch.name.take(owner), database=nowhere, policy=nowhere)
+        if len(owner):
+            yield Points(rows, batch.group[owner], batch.groups, batch.seq[owner])
