@@ -21,17 +21,17 @@ class Codes:
     def __init__(self) -> None:
         self.own = Vocabulary()
         self._seen: Vocabulary | None = None
-        self._table = np.zeros(0, np.int32)
+        self.table = np.zeros(0, np.int32)
 
     def of(self, text: Text) -> Array:
         """i4[n]: own codes, -1 for an absent string."""
         foreign = text.vocabulary
-        if foreign is not self._seen or len(self._table) != len(foreign) + 1:
-            known = self._table[:-1] if foreign is self._seen else self._table[:0]
+        if foreign is not self._seen or len(self.table) != len(foreign) + 1:
+            known = self.table[:-1] if foreign is self._seen else self.table[:0]
             fresh = self.own.encode(foreign.strings[len(known) :])
-            self._table = np.concatenate([known, fresh, np.array([-1], np.int32)])
+            self.table = np.concatenate([known, fresh, np.array([-1], np.int32)])
             self._seen = foreign
-        return self._table[text.codes]
+        return self.table[text.codes]
 
 
 class Combinations:
@@ -112,6 +112,7 @@ class Grouping:
         self._star: list[str] = []
         self._combinations = Combinations()
         self._lookup = Lookup()
+        self._direct = Vocabulary(), np.zeros(0, np.int32)  # of one tag: from its codes to groups, -1 unknown
 
     def snapshot(self) -> Any:
         """The groups; the tables that lead to them are derived anew."""
@@ -128,6 +129,10 @@ class Grouping:
         if not self.dims and not named:
             return np.full(n, self.groups.code(rows.name.at(0) or "", False, {}) if n else 0, np.int32)
         names = self._names(rows)
+        if len(names) == 1 and not named and names[0] in rows.tags:
+            quick = self._quick(rows.tags[names[0]])
+            if quick is not None:
+                return quick
         columns = [self._codes.setdefault(name, Codes()).of(self._tag(rows, name)) for name in names]
         mask = np.ones(n, np.bool_) if self.by_name else by_name
         if named:
@@ -143,7 +148,23 @@ class Grouping:
             own = mask is not None and bool(mask[row])
             return self.groups.code(rows.name.at(row) or "", own, {k: v or "" for k, v in sorted(tags.items())})
 
-        return self._lookup.groups(codes, make)
+        found = self._lookup.groups(codes, make)
+        if len(names) == 1 and not named and names[0] in rows.tags:
+            self._learn(rows.tags[names[0]], self._codes[names[0]])
+        return found
+
+    def _quick(self, text: Text) -> Array | None:
+        """The groups of one tag by its codes alone, where all of them are known."""
+        vocabulary, table = self._direct
+        if text.vocabulary is not vocabulary or len(table) != len(vocabulary) + 1:
+            return None
+        found = np.empty(len(text), np.int32)
+        return found if known(text.codes, table, found) else None
+
+    def _learn(self, text: Text, codes: Codes) -> None:
+        own = codes.table + 1
+        inside = own < len(self._lookup.table)
+        self._direct = text.vocabulary, np.where(inside, self._lookup.table[np.where(inside, own, 0)], np.int32(-1))
 
     def _names(self, rows: Rows) -> Sequence[str]:
         if self.dims != ALL:
@@ -192,7 +213,7 @@ class Retagging:
         self._reset()
 
     def encode(self, group: Array, groups: Groups, rows: Rows, changed: Iterable[str]) -> Array:
-        """i4[n] codes in `self.groups` of rows of `group` (codes of `groups`) whose tags `changed` are now in `rows`."""
+        """i4[n] codes in `self.groups` of rows of `group` (codes of `groups`) of which the tags `changed` were set."""
         names = tuple(sorted(changed))
         codes, combinations, lookup = self._by_names.setdefault(
             names, ({n: Codes() for n in names}, Combinations(), Lookup())
