@@ -42,7 +42,7 @@ $(DATA): examples/make_data.py | $(VENV)/installed
 
 $(RUN):
 	@test -n "$(PYTHON)" || { echo 'tickc needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/installed: pyproject.toml | $(RUN)
 	$(PIP) install -e .
