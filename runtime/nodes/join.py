@@ -52,7 +52,9 @@ def rounded(time, unit, offset):  # type: ignore[no-untyped-def]
     """Go's Time.Round of one time (i8 ns): halves go up, unit 0 changes nothing; offset = YEAR_ONE % unit."""
     if unit <= 0:
         return time
-    past = (time % unit + offset) % unit
+    past = time % unit + offset
+    if past >= unit:
+        past -= unit
     return time - past if past < unit - past else time + (unit - past)
 
 
@@ -126,6 +128,16 @@ def all_past(heads, g, t):  # type: ignore[no-untyped-def]
     for s in range(heads.shape[1]):
         past = past and heads[g, s] > t
     return past
+
+
+@kernel
+def move_heads(time, group, unit, offset, heads, out):  # type: ignore[no-untyped-def]
+    """Round times (i8[n] -> out: i8[n]) and set the last time of all parents in the groups i4[n] to them, in order;
+    heads: i8[groups, parents]."""
+    for i in range(time.size):
+        out[i] = rounded(time[i], unit, offset)
+        for s in range(heads.shape[1]):
+            heads[group[i], s] = out[i]
 
 
 @kernel
@@ -576,6 +588,7 @@ class Join(_Meeting):
         self.selected = fields or [None] * len(names)
         self.prefixes = tuple(n + delimiter for n in names)
         self.tolerance, self.stream_name, self.fill = tolerance, stream_name, fill
+        self._unit = (tolerance, YEAR_ONE % tolerance if tolerance > 0 else 0)
         self.renamed = Merged(stream_name)
         self.waiting = np.zeros((4, 0), np.int64)
         self.heads = np.zeros((0, len(names)), np.int64)
@@ -615,8 +628,8 @@ class Join(_Meeting):
         messages, seq = np.empty((4, n), np.int64), np.empty(n, np.int64)
         arrivals(
             _arrays([b.seq for b in there], np.int64), _arrays([message_times(b) for b in there], np.int64),
-            _arrays([b.group for b in there], np.int32), end - _sizes(fresh), end, _sizes(self.held), self.tolerance,
-            YEAR_ONE % self.tolerance if self.tolerance > 0 else 0, messages, seq,
+            _arrays([b.group for b in there], np.int32), end - _sizes(fresh), end, _sizes(self.held), *self._unit,
+            messages, seq,
         )  # fmt: skip
         return messages, seq
 
@@ -670,9 +683,9 @@ class Join(_Meeting):
     def _side_by_side(self, points: Sequence[Points]) -> Points:
         """Points that are aligned, joined: their columns are taken as they are."""
         base, n = points[0], len(points[0])
-        time = round_(base.rows.time, self.tolerance)
+        time = np.empty(n, np.int64)
         self._reserve()
-        self.heads[base.group] = time[:, None]  # of several points of a group the last one counts
+        move_heads(base.rows.time, base.group, *self._unit, self.heads, time)
         group = self.renamed.encode(base.group, self.groups.groups)
         name = Text.constant(self.stream_name, n) if self.stream_name else base.rows.name
         fields = self._prefixed([p.rows.fields for p in points])
