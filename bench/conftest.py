@@ -1,7 +1,7 @@
 """Data for the benchmarks, and the table that a run ends with.
 
-Each job is run by tickc, by hand-written Polars and by DuckDB on the same Parquet file in the same run; what counts is the
-ratio. `TICKC_BENCH_ROWS` sets the rows (1,000,000 if unset).
+Each job is run by tickc, by hand-written Polars and by DuckDB on the same Parquet file in the same run; what counts is
+the ratio. `TICKC_BENCH_ROWS` sets the rows (1,000,000 if unset).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ HOSTS = 100
 STEP = 10_000_000_000  # ns between two points of a host
 START = 1_600_000_000_000_000_000
 FIELDS = (
-    "usage_idle", "usage_user", "usage_system", "usage_nice", "usage_iowait", "usage_irq", "usage_softirq", "usage_steal",
-    "usage_guest", "usage_guest_nice",
+    "usage_idle", "usage_user", "usage_system", "usage_nice", "usage_iowait", "usage_irq", "usage_softirq",
+    "usage_steal", "usage_guest", "usage_guest_nice",
 )  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     table: dict[str, dict[str, float]] = {}
     for bench in getattr(session, "benchmarks", []):
         if bench.group and bench.stats:
-            table.setdefault(bench.group, {})[bench.params["engine"] if bench.params else bench.name] = bench.stats.min * 1e3
+            engine = bench.params["engine"] if bench.params else bench.name
+            table.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
     if not table:
         return
     engines = ("tickc", "decode", "polars", "duckdb")

@@ -154,10 +154,12 @@ JOBS = {
 """,
         state_polars,
         """SELECT * FROM (
-             SELECT time, host, rate, high, time - first_value(time) OVER (PARTITION BY host, run ORDER BY time) AS since
+             SELECT time, host, rate, high,
+                    time - first_value(time) OVER (PARTITION BY host, run ORDER BY time) AS since
              FROM (SELECT time, host, rate, high, sum(turn) OVER (PARTITION BY host ORDER BY time) AS run
                    FROM (SELECT time, host, rate, high,
-                                CASE WHEN high = lag(high) OVER (PARTITION BY host ORDER BY time) THEN 0 ELSE 1 END AS turn
+                                CASE WHEN high = lag(high) OVER (PARTITION BY host ORDER BY time)
+                                THEN 0 ELSE 1 END AS turn
                          FROM (SELECT time, host, rate, rate > 0 AS high
                                FROM (SELECT time, host, (usage_user - lag(usage_user) OVER w)
                                             / (epoch_ns(time) - epoch_ns(lag(time) OVER w)) * 1e9 AS rate
@@ -192,7 +194,8 @@ idle
 """,
         join_polars,
         """SELECT i.host, i.m, u.v / (100.0 - i.v) FROM
-             (SELECT host, time_bucket(INTERVAL '1 minute', time) AS m, avg(usage_idle) AS v FROM '{path}' GROUP BY ALL) i
+             (SELECT host, time_bucket(INTERVAL '1 minute', time) AS m, avg(usage_idle) AS v FROM '{path}'
+              GROUP BY ALL) i
              JOIN (SELECT host, time_bucket(INTERVAL '1 minute', time) AS m, avg(usage_user) AS v FROM '{path}'
                    GROUP BY ALL) u USING (host, m)""",
     ),

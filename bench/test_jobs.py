@@ -1,7 +1,7 @@
 """The jobs by tickc, Polars and DuckDB on one Parquet file; `decode` is what tickc's source alone takes.
 
-    make bench            # 1 M rows
-    TICKC_BENCH_ROWS=10000000 make bench
+make bench            # 1 M rows
+TICKC_BENCH_ROWS=10000000 make bench
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from jobs import JOBS
 
 import tickc
-from jobs import JOBS
 from tickc.runtime.sources.inputs import open_inputs
 from tickc.task import Task
 

@@ -49,6 +49,13 @@ ALL = Wanted(None, None)
 NOTHING = Wanted()
 
 
+def _shown(value: Any) -> str:
+    """A setting in a plan: steps by what they are."""
+    if isinstance(value, tuple) and value and all(isinstance(v, Op) for v in value):
+        return "[" + ", ".join(v.describe() for v in value) + "]"
+    return repr(value)
+
+
 def _union(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
     return None if a is None or b is None else a | b
 
@@ -63,14 +70,26 @@ class Op:
     """One operator of the plan. name: Kapacitor's node name (`window2`), joined with `_` when operators were fused."""
 
     operator: ClassVar[str]  # the class in tickc.runtime
-    stateful: ClassVar[bool] = False  # whether what comes out depends on earlier points
-    rowwise: ClassVar[bool] = False  # whether each row is treated by itself and keeps its place (or is dropped)
-    keeps_rows: ClassVar[bool] = False  # whether rows are held back between batches
     effects: ClassVar[bool] = False  # whether the outside sees what comes in (sinks, alerts, logs)
 
     name: str
     inputs: tuple[Op, ...] = ()
     span: Span | None = None
+
+    @property
+    def stateful(self) -> bool:
+        """Whether what comes out depends on earlier points."""
+        return False
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether each row is treated by itself and keeps its place, or is dropped."""
+        return False
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether rows are held back between batches."""
+        return False
 
     def needs(self, wanted: Wanted) -> Wanted:
         """The input columns that are read where `wanted` of the output is; all, where an operator does not say."""
@@ -103,8 +122,12 @@ class Op:
 
     def describe(self) -> str:
         """One line for plans: class and settings."""
-        shown = ", ".join(f"{k}={v!r}" for k, v in self.settings().items() if k != "name")
+        shown = ", ".join(f"{k}={_shown(v)}" for k, v in self.shown_settings().items() if k != "name")
         return f"{self.name}: {self.operator}({shown})"
+
+    def shown_settings(self) -> dict[str, Any]:
+        """The settings that plans show."""
+        return self.settings()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,6 +145,10 @@ class SourceOp(Op):
     def settings(self) -> dict[str, Any]:
         given = super().settings()
         return {k: v for k, v in given.items() if k not in ("tags", "fields", "where")}
+
+    def shown_settings(self) -> dict[str, Any]:
+        reads = {k: v for k, v in self.reads().items() if v is not None and v != ()}
+        return {**self.settings(), **reads}
 
     def reads(self) -> dict[str, Any]:
         """What a file source has to deliver: it may leave out rows that fail a (column, op, value) of `where`."""

@@ -20,9 +20,7 @@ def string(text: str) -> str:
     for c in text:
         if c in ("\\", quote):
             out.append("\\" + c)
-        elif " " <= c <= "~":
-            out.append(c)
-        elif c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF:
+        elif " " <= c <= "~" or (c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF):
             out.append(c)
         elif c in "\n\t\r":
             out.append({"\n": "\\n", "\t": "\\t", "\r": "\\r"}[c])

@@ -27,7 +27,7 @@ import numpy as np
 from tickc.runtime import builtins
 from tickc.runtime.batch import DTYPES, Array, Column, Text, Vocabulary, select
 from tickc.runtime.builtins import Builtin, EvalError
-from tickc.runtime.kernel import Kernel, kernel
+from tickc.runtime.kernel import Kernel, interpreting_is_a_choice, kernel
 from tickc.runtime.kinds import Kind
 
 FLOAT, INT, STRING, BOOL, DURATION = Kind.FLOAT, Kind.INT, Kind.STRING, Kind.BOOL, Kind.DURATION
@@ -362,7 +362,7 @@ OPERATORS = _operators()
 _OPERAND_KINDS = {(kind, op) for op, left, right in OPERATORS for kind in (left, right)}
 
 STATEFUL = {"count", "sigma", "spread", "rand"}
-_STATEFUL_ARGS = {
+_STATEFUL_ARGS: dict[str, dict[tuple[Kind, ...], Kind]] = {
     "count": {(): INT},
     "sigma": {(FLOAT,): FLOAT},
     "spread": {(FLOAT,): FLOAT},
@@ -796,7 +796,7 @@ def _spread_out(kind: Kind, data: Any, n: int) -> Any:
     """Scalars as columns."""
     if kind is STRING:
         return data if isinstance(data, Text) else Text.constant(data, n)
-    array = np.asarray(data, DTYPES[kind])
+    array: Array = np.asarray(data, DTYPES[kind])
     return np.full(n, array) if array.ndim == 0 else array
 
 
@@ -1096,7 +1096,7 @@ def _arithmetic(op: str, kinds: tuple[Kind, Kind], a: Any, b: Any) -> tuple[Any,
 
 @kernel
 def count_kernel(reached, group, count, out):  # type: ignore[no-untyped-def]
-    """count(): how often the call was reached in the group so far. reached: bool[n], group: i4[n], count: i8[groups]."""
+    """count(): how often the call was reached in the group. reached: bool[n], group: i4[n], count: i8[groups]."""
     for i in range(reached.size):
         if reached[i]:
             count[group[i]] += 1
@@ -1183,17 +1183,22 @@ def _map2(f, a, b, out):  # type: ignore[no-untyped-def]
         out[i] = f(a[i], b[i])
 
 
+MAP_MACHINE_FROM = 2_000  # values from which compiled mathematics pays
+
+
 def map_numbers(f: Builtin, data: Sequence[Any], n: int) -> Array:
     """Apply a numeric builtin (a kernel of one or two numbers) to arrays or scalars, to `n` values."""
     arrays = [np.asarray(d) for d in data]
     if all(a.ndim == 0 for a in arrays):
         return np.asarray(f.call(*[a[()] for a in arrays]), DTYPES[f.result])
     arrays = [np.ascontiguousarray(np.broadcast_to(a, (n,))) for a in arrays]
-    out = np.empty(n, DTYPES[f.result])
-    machine = n >= 2_000
-    scalar = f.call.machine() if machine else f.call.function
-    run = _map1 if len(arrays) == 1 else _map2
-    (run.machine() if machine else run.function)(scalar, *arrays, out)
+    out: Array = np.empty(n, DTYPES[f.result])
+    run: Kernel[Any, Any] = _map1 if len(arrays) == 1 else _map2
+    scalar = cast("Kernel[Any, Any]", f.call)
+    if n >= MAP_MACHINE_FROM and interpreting_is_a_choice():
+        run.machine()(scalar.machine(), *arrays, out)
+    else:
+        run.interpreted()(scalar.interpreted(), *arrays, out)
     return out
 
 

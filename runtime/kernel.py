@@ -25,6 +25,11 @@ COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as lo
 COMPILED_AS = "nogil, numpy errors, callees inlined"  # part of the key of cached machine code
 
 
+def interpreting_is_a_choice() -> bool:
+    """Whether kernels may be compiled; `TICKC_INTERPRET=1` says that they may not."""
+    return os.environ.get("TICKC_INTERPRET") != "1"
+
+
 def cache_folder() -> Path:
     """Where machine code and generated modules are kept: `$TICKC_CACHE`, or the user's cache folder."""
     if explicit := os.environ.get("TICKC_CACHE"):
@@ -48,7 +53,7 @@ class Kernel(Generic[P, R]):
         if self._machine is not None:
             return self._machine(*args, **kwargs)
         self._work += max((a.size for a in args if isinstance(a, np.ndarray)), default=1)
-        if self._work >= COMPILE_AFTER and os.environ.get("TICKC_INTERPRET") != "1":
+        if self._work >= COMPILE_AFTER and interpreting_is_a_choice():
             return self.machine()(*args, **kwargs)
         with np.errstate(all="ignore"):
             return self.interpreted()(*args, **kwargs)
@@ -78,7 +83,7 @@ class Kernel(Generic[P, R]):
         return any(True for _ in (cache_folder() / "kernels").glob(f"{self.__name__}-*{key}*.nbi"))
 
     def _inlined(self) -> Callable[P, R]:
-        """The compiled form for use in other kernels: always inlined, as a call with arrays costs more than most bodies."""
+        """The compiled form for use in other kernels: inlined, as a call with arrays costs more than most bodies."""
         import numba
 
         function = self._with({name: k._inlined() for name, k in self._callees().items()})

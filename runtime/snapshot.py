@@ -92,8 +92,8 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
             olds = fresh if isinstance(fresh, dict) else {}
             return {(key := thaw(k)): thaw(v, olds.get(key)) for k, v in frozen["items"]}
         case "tuple":
-            olds = fresh if isinstance(fresh, tuple) and len(fresh) == len(frozen["items"]) else None
-            return tuple(thaw(v, olds[i] if olds else None) for i, v in enumerate(frozen["items"]))
+            parts = fresh if isinstance(fresh, tuple) and len(fresh) == len(frozen["items"]) else None
+            return tuple(thaw(v, parts[i] if parts else None) for i, v in enumerate(frozen["items"]))
     return _RECORDS[tag](**{k: thaw(v) for k, v in frozen.items() if k != "$"})
 
 

@@ -119,13 +119,14 @@ class Alert(Node):
             value: LambdaValue | None = getattr(self, name)
             return value.expr if value is not None and getattr(self, level) is not None else None
 
+        levels: dict[str, Any] = {level: predicate(level, level) for level in LEVELS}
+        levels |= {f"{level}_reset": predicate(f"{level}_reset", level) for level in LEVELS}
         return AlertOp(
             task=self.pipeline.task,
             id=self.id_,
             message=self.message,
             details=None if self.details == DEFAULT_DETAILS else self.details,
-            **{level: predicate(level, level) for level in LEVELS},
-            **{f"{level}_reset": predicate(f"{level}_reset", level) for level in LEVELS},
+            **levels,
             all=self.all,
             state_changes_only=self.changes_only,
             state_changes_duration=self.state_changes_only_duration,

@@ -61,7 +61,7 @@ class From(Node):
             database=self.database,
             policy=self.retention_policy,
             measurement=self.measurement,
-            where=self.predicate and self.predicate.expr,
+            where=None if self.predicate is None else self.predicate.expr,
             truncate=self.truncate,
             round=self.round,
             group_by=lower_dimensions(self.dimensions),

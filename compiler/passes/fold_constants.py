@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -86,4 +86,4 @@ def _value(e: Expr) -> Literal | None:
     value = outcome.column.at(0)
     if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and len(value) > _LONGEST):
         return None
-    return Literal(Kind(kind), value)
+    return Literal(cast(Kind, kind), value)

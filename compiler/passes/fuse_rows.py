@@ -29,7 +29,7 @@ class BlockOp(Op):
     reads: tuple[tuple[Any, Any], ...]
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def stateful(self) -> bool:
         return any(s.stateful for s in self.steps)
 
     def needs(self, wanted: Wanted) -> Wanted:

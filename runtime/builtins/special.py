@@ -121,11 +121,11 @@ def erfc(x: float) -> float:
     negative = x < 0.0
     x = abs(x)
     if x < 0.84375:
-        y = x
+        near = x
         if x >= 1.3877787807814457e-17:  # 2**-56
-            y = _erf_near(x)
-            y = x + x * y if x < 0.25 else 0.5 + (x * y + (x - 0.5))
-        return 1.0 + y if negative else 1.0 - y
+            part = _erf_near(x)
+            near = x + x * part if x < 0.25 else 0.5 + (x * part + (x - 0.5))
+        return 1.0 + near if negative else 1.0 - near
     if x < 1.25:
         y = _erf_middle(x)
         return 1.8450629115104675 + y if negative else 0.15493708848953247 - y

@@ -205,10 +205,10 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fold_windows(
+def fold_windows(  # type: ignore[no-untyped-def]
     time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, out_row,
     out_tmax, out_kind, out_count, out_float, out_int,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fold rows into their groups' open windows and write the windows that end.
 
     time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import DTYPES, Batch, Column, Points
+from tickc.runtime.batch import DTYPES, Array, Batch, Column, Points
 from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import Kernel
 from tickc.runtime.kinds import Kind
@@ -72,7 +72,7 @@ class Loop(Chain):
                 step.state = grown(step.state, len(batch.groups))
                 states.append(step.state)
         faults, row = np.zeros(len(self.steps), np.int64), np.empty(n, np.int64)
-        written = [np.empty(n, DTYPES[kind]) for _, kind in self.writes]
+        written: list[Array] = [np.empty(n, DTYPES[kind]) for _, kind in self.writes]
         reads = [rows.fields[f].data[Kind.FLOAT] for f in self.reads]
         kept = int(self.loop(rows.time, batch.group, *reads, *states, faults, row, *written))
         for step, count in zip(self.steps, faults.tolist()):

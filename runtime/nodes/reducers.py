@@ -436,7 +436,8 @@ def best_rows(values, time, index, start, stop, n, largest, out, count):  # type
                     heap[at] = heap[child]
                     heap[child] = t
                     at = child
-        sort_by_two(values, time, heap, 0, held, BY_KEY_DOWN_THEN_TIE if largest else BY_KEY_THEN_TIE)
+        order = BY_KEY_DOWN_THEN_TIE if largest else BY_KEY_THEN_TIE
+        sort_by_two(values, time, heap, 0, held, order)  # type: ignore[arg-type]
         count[j] = held
         base += held
 
