@@ -13,6 +13,7 @@ from tickc.compiler.ir import Plan
 from tickc.compiler.passes import PASSES
 from tickc.compiler.pipeline import Pipeline, lower
 from tickc.compiler.syntax import parse
+from tickc.runtime.udf import NO_UDFS, Udfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,28 @@ def compile_script(
     vars: Mapping[str, Any] | None = None,
     dbrps: Sequence[tuple[str, str]] | None = None,
     without: Collection[str] | None = (),
+    udfs: Udfs = NO_UDFS,
 ) -> Compiled:
     """Compile a script.
 
     file: its name, for messages; task: the task's id; vars: values of template variables in Kapacitor's JSON form;
     dbrps: the databases and retention policies that a stream task reads where the script does not say (None: all);
-    without: names of passes to leave out, None for all of them. Raises TickError with every mistake that was found.
+    without: names of passes to leave out, None for all of them; udfs: the user-defined functions by name. Raises
+    TickError with every mistake that was found, UdfError where a function does not say what it takes.
     """
     source = Source(text, file)
-    pipeline = check_script(source, vars)
+    pipeline = check_script(source, vars, udfs=udfs)
     plans = [("lowered", lower(pipeline, task=task, dbrps=dbrps))]
     plans.extend(optimise(plans[0][1], without))
     return Compiled(source, task, pipeline, plans, emit(plans[-1][1], source, task))
 
 
-def check_script(source: Source, vars: Mapping[str, Any] | None = None) -> Pipeline:
-    """Parse and evaluate a script; raises TickError with every mistake that was found."""
-    return evaluate(parse(source), source, vars)
+def check_script(
+    source: Source, vars: Mapping[str, Any] | None = None, *, udfs: Udfs = NO_UDFS, template: bool = False
+) -> Pipeline:
+    """Parse and evaluate a script, or with `template` the definition of a template, in which variables need no value;
+    raises TickError with every mistake that was found."""
+    return evaluate(parse(source), source, vars, udfs=udfs, template=template)
 
 
 def optimise(plan: Plan, without: Collection[str] | None = ()) -> Iterator[tuple[str, Plan]]:

@@ -15,6 +15,7 @@ from tickc.compiler import syntax
 from tickc.compiler.diagnostics import CODES, Diagnostic, Source, Span, TickError, did_you_mean, go_quote
 from tickc.compiler.nodes.query import BatchSource
 from tickc.compiler.nodes.stream import Stream
+from tickc.compiler.nodes.udf import UDF
 from tickc.compiler.pipeline import (
     MAX_OPERANDS,
     NODES,
@@ -46,6 +47,7 @@ from tickc.compiler.pipeline import (
 from tickc.runtime.builtins import EvalError
 from tickc.runtime.expr import Binary, Call, Expr, Literal, Nested, Ref, Unary, check
 from tickc.runtime.kinds import Kind
+from tickc.runtime.udf import NO_UDFS, UdfError, Udfs
 
 T106, T107, T201, T202, T203, T204, T205, T206, T207, T305, T402 = (
     CODES[c] for c in ("T106", "T107", "T201", "T202", "T203", "T204", "T205", "T206", "T207", "T305", "T402")
@@ -71,13 +73,23 @@ class _Enough(Exception):
     """So many mistakes were found that the rest of the script is not looked at."""
 
 
-def evaluate(program: syntax.Program, source: Source, vars: Mapping[str, Any] | None = None) -> Pipeline:
+def evaluate(
+    program: syntax.Program,
+    source: Source,
+    vars: Mapping[str, Any] | None = None,
+    *,
+    udfs: Udfs = NO_UDFS,
+    template: bool = False,
+) -> Pipeline:
     """The pipeline that a script makes; raises TickError with every mistake that was found, Kapacitor's first.
 
     vars: values for variables of the script in Kapacitor's JSON form: {"name": {"type": "int", "value": 3}, …}.
+    udfs: the functions that `@name()` can call; those that are called are asked for their options, which may raise
+    UdfError. template: whether the script is defined as a template, so that a variable without a value has the zero of
+    its type.
     """
     with deep_recursion():
-        evaluation = _Evaluation(source, _source_node(program, source), vars or {})
+        evaluation = _Evaluation(source, _source_node(program, source), vars or {}, udfs, template)
         evaluation.run(program)
     return evaluation.pipeline
 
@@ -119,12 +131,21 @@ _TYPE_LABELS = {
     float: "float", int: "int", str: "string", bool: "boolean", Regex: "regex", Duration: "duration",
     LambdaValue: "lambda", tuple: "list", StarValue: "star",
 }  # fmt: skip
+_ZEROS = {
+    "int": 0, "float": 0.0, "bool": False, "string": "", "regex": Regex(""), "duration": Duration(0), "list": (),
+    "star": STAR,
+}  # fmt: skip
 _UNITS = {
     "ns": 1, "u": 1_000, "µ": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000,
     "h": 3_600_000_000_000, "d": 86_400_000_000_000, "w": 604_800_000_000_000,
 }  # fmt: skip
 _DURATION = re.compile(r"[+-]?(?:\d+(?:ns|ms|[uµsmhdw]))+")
 _PART = re.compile(r"(\d+)(ns|ms|[uµsmhdw])")
+
+
+def _zero(kind: str) -> Any:
+    """The zero of a type (Kapacitor tick/ast/types.go); a lambda is a new one each time, as it may be extended."""
+    return LambdaValue(Unusable("<nil>")) if kind == "lambda" else _ZEROS[kind]
 
 
 class _BadVar(Exception):
@@ -304,8 +325,10 @@ def _constant(expr: Expr) -> Any:
 
 
 class _Evaluation:
-    def __init__(self, source: Source, root: Node, vars: Mapping[str, Any]) -> None:
+    def __init__(self, source: Source, root: Node, vars: Mapping[str, Any], udfs: Udfs, template: bool) -> None:
         self.source = source
+        self.udfs = udfs
+        self.template = template
         self.pipeline = Pipeline(source)
         self.pipeline.add_source(root)
         self.scope: dict[str, Any] = {"time": _TIME, root.tick: root}
@@ -384,6 +407,9 @@ class _Evaluation:
             return
         kind = "boolean" if tree.type == "bool" else tree.type
         self.pipeline.variables[name] = Variable(kind, None, _description(tree))
+        if name not in self.vars and self.template:
+            self.scope[name] = _zero(tree.type)
+            return
         if name not in self.vars:
             message = f'missing value for var "{name}".'
             hint = f"supply a value of type {tree.type}, or write var {name} = …"
@@ -574,6 +600,8 @@ class _Evaluation:
         child = chain_methods(obj.node).get(capitalised(name))
         lacking = any(a is UNKNOWN for a in args)
         try:
+            if link.link == "@" and name in self.udfs:
+                return UNKNOWN if lacking else self.extended(self.udf(obj.node, name, span), link)
             if link.link == "|" and child is not None:
                 return UNKNOWN if lacking else self.extended(child.chained(obj.node, args, span), link)
             if link.link == "." and found is not None:
@@ -590,10 +618,16 @@ class _Evaluation:
         except Refused:
             return UNKNOWN
 
+    def udf(self, parent: Node, name: str, span: Span) -> Subject:
+        try:
+            return UDF.called(parent, name, self.udfs[name].info(), span)
+        except UdfError as error:
+            raise UdfError(f"failed to load process info for {go_quote(name)}: {error}", error.hint) from error
+
     def extended(self, made: Subject, link: syntax.Chain) -> Subject:
         """The object that a link gives back, whose node now covers the link as well."""
         node = made.node
-        if link.link == "|":
+        if link.link != ".":
             node.extent = link.span
         elif node.extent.stop <= link.span.start:
             between = self.source.data[node.extent.stop : link.span.start]
@@ -620,8 +654,9 @@ class _Evaluation:
         name = right.name
         go_method = capitalised(name) in _GO_METHODS
         for operator, what, exists in (
-            ("|", "chaining method", child is not None or go_method),
             (".", "property", is_property),
+            ("|", "chaining method", child is not None or go_method),
+            ("@", "dynamic method", name in self.udfs),
         ):
             if exists and operator != link.link:
                 message = (
@@ -631,7 +666,7 @@ class _Evaluation:
                 hint = None if go_method else f"write {operator}{name}(…)"
                 return T203.at(right.name_span, message, hint=hint)
         if link.link == "@":
-            hint = "there are no user-defined functions"
+            hint = did_you_mean(name, self.udfs) or _declared(self.udfs)
         else:
             hint = _suggest(obj, name)
         return T203.at(right.name_span, f"no method or property {go_quote(name)} on {obj.go}", hint=hint or None)
@@ -660,6 +695,13 @@ class _Evaluation:
             return self.fail(T402.at(right.span, f"the property {go_quote(name)} cannot be read", hint=hint))
         value = getattr(owner, declared.field)
         return LambdaValue(Unusable("<nil>")) if value is None else value
+
+
+def _declared(udfs: Udfs) -> str:
+    """Which user-defined functions there are."""
+    if udfs:
+        return f"the user-defined functions are {', '.join(sorted(udfs))}"
+    return "no user-defined functions are declared; name the file that does: --config tickc.toml"
 
 
 def _suggest(obj: Subject, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "Alert": "nodes.alert",
+    "Barrier": "nodes.clock",
     "Block": "nodes.block",
     "ChangeDetect": "nodes.sequence",
     "Combine": "nodes.combine",
@@ -37,8 +38,10 @@ _HOMES = {
     "Source": "graph",
     "StateCount": "nodes.sequence",
     "StateDuration": "nodes.sequence",
+    "Stats": "nodes.clock",
     "TimeWindow": "nodes.window",
     "Trickle": "nodes.rows",
+    "UDF": "nodes.udf",
     "Union": "nodes.join",
     "Where": "nodes.eval",
     "WindowFold": "nodes.fold",

@@ -11,9 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from tickc.runtime.udf import Udf
+    from tickc.runtime.udf.python import udf
     from tickc.task import Task
 
-__all__ = ["Task", "compile"]
+__all__ = ["Task", "compile", "udf"]
 
 
 def compile(
@@ -24,21 +28,30 @@ def compile(
     file: str | None = None,
     dbrps: Sequence[tuple[str, str]] | None = None,
     without: Collection[str] | None = (),
+    udfs: Mapping[str, Udf] | None = None,
+    config: str | PathLike[str] | None = None,
 ) -> Task:
     """Compile a TICKscript.
 
     vars: values of template variables in Kapacitor's JSON form, {"name": {"type": "int", "value": 3}}. name: the task's
     id (`.TaskName` in templates). file: the script's name in messages. dbrps: (database, retention policy) pairs that a
     stream task reads where the script has no `dbrp` (None: any). without: optimiser passes to leave out (None: all).
+    udfs: user-defined functions by the name under which the script calls them, made with `tickc.udf`; config: a file
+    that declares some too, whose programs may then be run (docs/udf.md).
     Raises tickc.compiler.diagnostics.TickError, which tells every mistake with its place.
     """
     from tickc.compiler import compile_script
     from tickc.task import Task
 
+    known = dict(udfs or {})
+    if config is not None:
+        from tickc.runtime.udf.config import read
+
+        known = {**read(config), **known}
     compiled = compile_script(
-        script, file=file or f"{name}.tick", task=name, vars=vars, dbrps=dbrps, without=without
+        script, file=file or f"{name}.tick", task=name, vars=vars, dbrps=dbrps, without=without, udfs=known
     )
-    return Task.of(compiled)
+    return Task.of(compiled, known)
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +59,8 @@ def __getattr__(name: str) -> Any:
         from tickc.task import Task
 
         return Task
+    if name == "udf":
+        from tickc.runtime.udf.python import udf
+
+        return udf
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,12 +9,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tickc.runtime.kernel import cache_folder
+from tickc.runtime.udf import NO_UDFS, Udf, closing, provide
 
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
@@ -31,22 +32,24 @@ class ModuleError(Exception):
 class Task:
     """A task that was compiled from a script or loaded from a generated module.
 
-    name: the task's id. source: the module's text. lines: operator name -> (first, last) line of the script.
+    name: the task's id. source: the module's text. lines: operator name -> (first, last) line of the script. udfs: the
+    user-defined functions that it may call.
     """
 
     name: str
     source: str
     module: ModuleType
     lines: Mapping[str, tuple[int, int]]
+    udfs: Mapping[str, Udf] = field(default_factory=dict)
 
     @staticmethod
-    def of(compiled: Compiled) -> Task:
+    def of(compiled: Compiled, udfs: Mapping[str, Udf] = NO_UDFS) -> Task:
         """The task of a compiled script."""
         text = compiled.module.text
-        return Task(compiled.task, text, load_text(text, compiled.task), compiled.module.lines)
+        return Task(compiled.task, text, load_text(text, compiled.task), compiled.module.lines, udfs)
 
     @staticmethod
-    def load(path: str | Path) -> Task:
+    def load(path: str | Path, udfs: Mapping[str, Udf] = NO_UDFS) -> Task:
         """The task of a generated module; its name is the file's.
 
         Raises OSError where the file cannot be read, ModuleError where it is no such module.
@@ -55,17 +58,17 @@ class Task:
         try:
             text = Path(path).read_bytes().decode("utf-8")
             module = _execute(text, name, str(path))
-            return Task(name, text, module, module.LINES)
+            return Task(name, text, module, module.LINES, udfs)
         except (UnicodeDecodeError, SyntaxError, ImportError, AttributeError, NameError) as error:
             raise ModuleError(f"{path} is not a module of tickc: {error}") from error
 
     def build(self) -> Graph:
         """The graph of operators with fresh state."""
-        return self.module.build()
+        return provide(self.module.build(), self.udfs, self.name)
 
     def process(self, batches: Iterable[Rows]) -> Iterator[Output]:
         """Send rows through the task; yields what leaves it, in order, then what the end of the input releases."""
-        return self.build().run(batches)
+        return closing(graph := self.build(), graph.run(batches))
 
     def locate(self, error: BaseException) -> str | None:
         """Where in the script an error arose that an operator raised: `in window2 (lines 5-8)`; None where in none.
