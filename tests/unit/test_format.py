@@ -228,14 +228,16 @@ statements = st.one_of(
     build(TypeDeclaration, name=names, type=names),
     build(DbRp, database=plain, retention_policy=plain),
 )
+declarations = statements.filter(lambda tree: isinstance(tree, (Declaration, TypeDeclaration, DbRp)))
 programs = st.builds(
+    # an expression may read as one with the statement before (`A` and `-*` as `A - *`), so it stands alone
     lambda statements, end: Program(statements=tuple(statements), end_comment=end, span=AT),
-    st.lists(statements, max_size=4),
+    st.lists(declarations, max_size=4) | st.lists(statements, min_size=1, max_size=1),
     comments,
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(programs)
 def test_any_tree_comes_back(program: Program) -> None:
     text = format(program)
