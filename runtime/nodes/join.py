@@ -906,12 +906,12 @@ class Union(_Meeting):
     Kapacitor union.go: the mark is the earliest time that any parent may still send, all groups taken together.
     """
 
-    STATE = ("groups", "held", "marks")
+    STATE = ("groups", "held", "low")
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
         super().__init__(name=name, parents=parents, rename=rename)
         self.rename = rename
-        self.marks = np.full(parents, NEVER, np.int64)
+        self.low = np.full(parents, NEVER, np.int64)
 
     def _own(self, parent: int, batch: Batch) -> Batch:
         own = super()._own(parent, batch)
@@ -929,7 +929,7 @@ class Union(_Meeting):
         end = stop - _sizes(fresh)
         head = end - _sizes(self.held)
         order, cause = np.empty((2, len(whole)), np.int64)
-        passed = merge_by_time(whole.seq, message_times(whole), head, end, stop, self.marks, last, order, cause)
+        passed = merge_by_time(whole.seq, message_times(whole), head, end, stop, self.low, last, order, cause)
         if passed:
             yield replace(some(whole, order[:passed]), groups=self.groups.groups, seq=cause[:passed])
         self.held = [some(whole, np.arange(a, b)) if b > a else None for a, b in zip(head, stop)]
