@@ -71,6 +71,8 @@ class Op:
 
     operator: ClassVar[str]  # the class in tickc.runtime
     effects: ClassVar[bool] = False  # whether the outside sees what comes in (sinks, alerts, logs)
+    timed: ClassVar[bool] = False  # whether it follows the clock, which every point of the task moves
+    marks: ClassVar[bool] = False  # whether it sends barriers
 
     name: str
     inputs: tuple[Op, ...] = ()
@@ -160,6 +162,14 @@ class Plan:
     """All operators, parents before children, in the order in which they run."""
 
     ops: tuple[Op, ...]
+
+    def marked(self, op: Op) -> bool:
+        """Whether barriers may reach an operator."""
+        reached: set[int] = set()
+        for o in self.ops:
+            if any(i.marks or id(i) in reached for i in o.inputs):
+                reached.add(id(o))
+        return id(op) in reached
 
     def children(self, op: Op) -> list[Op]:
         """The operators that read `op`."""

@@ -548,6 +548,10 @@ class Node(Subject):
         """What would keep Kapacitor from starting the task."""
         return iter(())
 
+    def reads(self) -> list[Node]:
+        """The nodes whose output it is given."""
+        return self.parents
+
     def lower(self, *inputs: ir.Op) -> ir.Op:
         """The operator of the plan that does what the node says."""
         raise NotImplementedError(f"{self.tick} has no operator")
@@ -734,7 +738,7 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
             raise TickError(problems, pipeline.source)
         made: dict[int, ir.Op] = {}
         for n in sorted(pipeline.nodes, key=lambda n: n.id):
-            made[n.id] = n.lower(*(made[p.id] for p in n.parents))
+            made[n.id] = n.lower(*(made[p.id] for p in n.reads()))
     return ir.Plan(tuple(made.values()))
 
 

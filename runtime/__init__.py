@@ -11,6 +11,7 @@ from typing import Any
 _HOMES = {
     "Alert": "nodes.alert",
     "Barrier": "nodes.clock",
+    "Barrier": "nodes.clock",
     "Block": "nodes.block",
     "ChangeDetect": "nodes.sequence",
     "Combine": "nodes.combine",
@@ -38,6 +39,7 @@ _HOMES = {
     "Source": "graph",
     "StateCount": "nodes.sequence",
     "StateDuration": "nodes.sequence",
+    "Stats": "nodes.clock",
     "Stats": "nodes.clock",
     "TimeWindow": "nodes.window",
     "Trickle": "nodes.rows",

@@ -365,6 +365,14 @@ class Groups:
             self.members.append(Group(gid, by_name, tuple(tags), dict(tags), name))
         return known
 
+    def known(self, group: Group) -> int:
+        """The code of a group of another table; a mark may bring one that no message has brought."""
+        found = self.codes.get(group.id)
+        if found is None:
+            found = self.codes[group.id] = len(self.members)
+            self.members.append(replace(group, name=""))
+        return found
+
 
 def group_id(name: str, by_name: bool, tags: Mapping[str, str]) -> str:
     """Kapacitor's text of a group id (models.ToGroupID): `name`, newline, `t1=v1,t2=v2`."""
@@ -479,6 +487,38 @@ class Segments:
             name=self.name.take(batches),
             seq=self.seq[batches],
         )
+
+
+BARRIER, DELETE = 0, 1  # kinds of marks
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Messages without data, among the batches of an edge.
+
+    kind: u1[m]; BARRIER: nothing older than its time will follow for the group; DELETE: the group can be forgotten.
+    time: i8[m] ns; group: i4[m] codes; seq: i8[m], the row before which they stand.
+    """
+
+    time: Array
+    group: Array
+    groups: Groups
+    kind: Array
+    seq: Array
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take(self, chosen: Array) -> Marks:
+        """Some of the marks (index array or mask)."""
+        return Marks(self.time[chosen], self.group[chosen], self.groups, self.kind[chosen], self.seq[chosen])
+
+    def among(self, groups: Groups) -> Marks:
+        """The same marks with codes of `groups`, where groups of equal ids are one."""
+        if groups is self.groups:
+            return self
+        codes = np.fromiter((groups.known(self.groups[g]) for g in self.group.tolist()), np.int32, len(self))
+        return Marks(self.time, codes, groups, self.kind, self.seq)
 
 
 Batch = Points | Segments

@@ -722,6 +722,13 @@ class Lambda:
         for scope, name, *arrays in saved:
             self._state[scope, name] = _FunctionState(*(np.array(a) for a in arrays))
 
+    def forget(self, groups: Array) -> None:
+        """Start the functions' state of groups anew."""
+        for state in self._state.values():
+            known = groups[groups < len(state.count)] if self.per_group else groups[:0]
+            for values in (state.count, state.first, state.second):
+                values[known] = 0
+
     # -- evaluation
 
     def __call__(self, frame: Frame) -> Outcome:

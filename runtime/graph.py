@@ -3,6 +3,9 @@
 Work proceeds in rounds: one record batch of the source goes through all operators in topological order before the next
 one enters. So there are no queues, nothing can deadlock, and an operator with several parents sees, in each round, all
 that its parents made of the same input rows; `seq` tells in which order.
+
+Where a graph keeps time (`Clock`), a moment at which something is due is a round of its own, without rows, between
+those of the rows before and after it (docs/decisions/data-time.md).
 """
 
 from __future__ import annotations
@@ -14,7 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Batch, Group, Groups, Points, Rows, Segments
+from tickc.runtime.batch import DELETE, Array, Batch, Group, Groups, Marks, Points, Rows, Segments
+
+NEVER = -(2**63)  # a time before all others
+AT_THE_END = 2**63 - 1  # seq of what the end of the input brings
+CLOCKS = ("wall", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,41 @@ class Output:
 
 class TaskFailed(Exception):
     """The task ends here, as Kapacitor ends it; the text is `<node name>: <message>`."""
+
+
+class Clock:
+    """The time of the data: the greatest time of a point that has entered.
+
+    on: whether it runs; else it stands for the clock on the wall, which a replay outruns. now: the time at the end of
+    the round, NEVER before the first point. before: the time when the round began; seq, time: i8[k], the rows of the
+    round that moved it on, and to what time.
+    """
+
+    def __init__(self) -> None:
+        self.on = False
+        self.now = self.before = NEVER
+        self.seq = self.time = np.zeros(0, np.int64)
+
+    def pass_to(self, seq: Array, time: Array) -> None:
+        """Begin a round in which the rows `seq` move the clock on to `time`."""
+        self.before, self.seq, self.time = self.now, seq, time
+        if len(time):
+            self.now = int(time[-1])
+
+    def at(self, seq: Array) -> Array:
+        """i8[n]: the time when the rows `seq` of the round had entered."""
+        return np.concatenate([[self.before], self.time])[np.searchsorted(self.seq, seq, side="right")]
+
+    def rises(self, entering: Iterable[Points]) -> tuple[Array, Array]:
+        """The rows that move the clock on, and to what time. `entering`: of each source."""
+        parts = list(entering)
+        seq, time = np.concatenate([p.seq for p in parts]), np.concatenate([p.rows.time for p in parts])
+        if len(parts) > 1:
+            order = np.argsort(seq, kind="stable")
+            seq, time = seq[order], time[order]
+        highest = np.maximum.accumulate(np.concatenate([[self.now], time]))
+        rises = np.flatnonzero(highest[1:] > highest[:-1])
+        return seq[rises], time[rises]
 
 
 class Operator:
@@ -60,10 +102,47 @@ class Operator:
         """`process` for a batch edge."""
         raise TypeError(f"{self.name} does not take a batch edge")
 
+    def receive(self, message: Any) -> Iterable[Any]:
+        """Consume one batch or marks of the only parent."""
+        return self.marks(message) if isinstance(message, Marks) else self.process(message)
+
     def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
-        """Consume what each parent gave in one round. Operators with several parents override this."""
+        """Consume what each parent gave in one round. Operators with several parents override this, and `marks_of`."""
         for batch in inputs[0]:
-            yield from self.process(batch)
+            yield from self.receive(batch)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        """Consume marks: forget the groups that can be, and pass all on."""
+        gone = marks.kind == DELETE
+        if gone.any():
+            self.forget(marks.group[gone], marks.groups)
+        yield marks.among(self.groups_behind(marks.groups))
+
+    def marks_of(self, parent: int, marks: Marks) -> Iterable[Any]:
+        """`marks` of one of several parents, by position; the batches before them were given to `round`."""
+        return self.marks(marks)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        """Drop what is kept of the groups `codes` (of the input edge)."""
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        """The table of groups of the output edge, where `groups` is that of the input."""
+        return groups
+
+    def due(self, clock: int) -> int | None:
+        """The next time at which `advance` has to be called; None: at none.
+
+        No row that enters from now on, when the clock stands at `clock`, may make it earlier.
+        """
+        return None
+
+    def advance(self, time: int) -> Iterable[Any]:
+        """Yield what the passing of time to `time` brings; called in rounds of time only."""
+        return ()
+
+    def flush(self) -> Iterable[Batch]:
+        """Yield what is complete once no row will follow: open windows and the like. Called before `finish`."""
+        return ()
 
     def finish(self) -> Iterable[Batch]:
         """Yield what the end of the input releases. Called once, after the parents' last batches were processed."""
@@ -136,7 +215,7 @@ class Source(Operator):
         wanted = set(self.measurements)
         strings = rows.name.vocabulary.strings
         per_name = np.array([("" in wanted) + (s != "" and s in wanted) for s in strings] or [0], np.int64)
-        times = np.int64(1) if (per_name == 1).all() else per_name[rows.name.codes]
+        times: Any = np.int64(1) if (per_name == 1).all() else per_name[rows.name.codes]
         if self.dbrps is not None:
             inside = self._inside(rows, set(self.dbrps))
             if not inside.all():
@@ -163,12 +242,17 @@ class Graph:
         self.operators: list[Operator] = []
         self.parents: list[tuple[int, ...]] = []
         self.shared: dict[str, Any] = {}  # what operators of the graph have in common, by a name of their own
+        self.clock = Clock()
+        self.timers: list[Operator] = []  # operators that want to be called at certain times
+        self.entered = 0  # points that sources took
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
         at = {id(op): i for i, op in enumerate(self.operators)}
         self.parents.append(tuple(at[id(i)] for i in inputs))
         self.operators.append(operator)
+        if type(operator).due is not Operator.due:
+            self.timers.append(operator)
         operator.attach(self)
         return operator
 
@@ -176,11 +260,31 @@ class Graph:
         """The operators without parents, in the order in which they were added."""
         return [op for op, parents in zip(self.operators, self.parents) if not parents]
 
-    def push(self, batches: dict[int, Sequence[Batch]], *, last: bool = False) -> Iterator[Output]:
+    def above(self, operator: Operator) -> list[Operator]:
+        """All operators that an operator reads, directly or not."""
+        wanted = {self.operators.index(operator)}
+        for i in range(max(wanted), -1, -1):
+            wanted |= set(self.parents[i]) if i in wanted else set()
+        return [self.operators[i] for i in sorted(wanted) if self.operators[i] is not operator]
+
+    def follow(self, clock: str) -> None:
+        """Choose the clock that barriers and statistics follow, before any row enters.
+
+        "wall": that on the wall, as Kapacitor does: a replay outruns it, so it never strikes. "data": the time of the
+        points that enter.
+        """
+        if clock not in CLOCKS:
+            raise ValueError(f"the clock is one of {', '.join(CLOCKS)}, not {clock!r}")
+        self.clock.on = clock == "data"
+
+    def push(
+        self, batches: dict[int, Sequence[Batch]], *, last: bool = False, flush: bool = False, time: int | None = None
+    ) -> Iterator[Output]:
         """One round: `batches` are those of the sources, by position in `operators`. Yields what leaves the graph.
 
-        last: the input ends with this round; every operator is finished after its parents. Raises TaskFailed after the
-        round in which an operator ends the task.
+        last: the input ends with this round; every operator is finished after its parents, and flushed before that
+        where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed after the round in
+        which an operator ends the task.
         """
         readers = Counter(p for parents in self.parents for p in parents)
         made: dict[int, list[Batch]] = {}
@@ -189,8 +293,12 @@ class Graph:
             out: list[Batch] = list(batches.get(i, ()))
             try:
                 if self.parents[i]:
-                    for batch in op.round([made[p] for p in self.parents[i]]):
+                    for batch in _received(op, [made[p] for p in self.parents[i]]):
                         out.append(batch)
+                if time is not None:
+                    out.extend(op.advance(time))
+                if last and flush:
+                    out.extend(op.flush())
                 if last:
                     out.extend(op.finish())
             except TaskFailed as error:  # what came out before goes on to the end of the round
@@ -205,24 +313,126 @@ class Graph:
         if failure is not None:
             raise failure
 
-    def run(self, batches: Iterable[Rows], *, last: bool = True) -> Iterator[Output]:
+    def run(
+        self, batches: Iterable[Rows], *, last: bool = True, clock: str | None = None, flush: bool = False
+    ) -> Iterator[Output]:
         """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases.
 
-        last: whether the input ends after `batches`.
+        last: whether the input ends after `batches`. clock: see `follow`; None: as it is. flush: what is open when the
+        input ends comes out.
         """
-        sources = [(i, op) for i, op in enumerate(self.operators) if isinstance(op, Source)]
+        if clock is not None:
+            self.follow(clock)
         for rows in batches:
-            entering = {i: [points] for i, op in sources if (points := op.rows(rows)) is not None}
-            if entering:
-                yield from self.push(entering)
+            yield from self.feed(rows)
         if last:
-            yield from self.push({}, last=True)
+            yield from self.end(flush=flush)
+
+    def feed(self, rows: Rows) -> Iterator[Output]:
+        """Let rows enter; yields what leaves the graph."""
+        entering = {
+            i: points
+            for i, op in enumerate(self.operators)
+            if isinstance(op, Source) and (points := op.rows(rows)) is not None
+        }
+        self.entered += sum(len(points) for points in entering.values())
+        if entering and self._timed():
+            yield from self._feed_in_time(entering)
+        elif entering:
+            yield from self.push({i: [points] for i, points in entering.items()})
+
+    def end(self, *, flush: bool = False) -> Iterator[Output]:
+        """The input has ended; yields what that releases. flush: what is open comes out too."""
+        self.clock.pass_to(_NO_ROWS, _NO_ROWS)
+        yield from self.push({}, last=True, flush=flush)
+
+    def advance(self, time: int) -> Iterator[Output]:
+        """Let time pass to `time` (ns) without rows, as when a live source is silent; yields what that brings.
+
+        Without effect where the clock is past `time` already, or does not run.
+        """
+        if not self._timed() or time <= self.clock.now:
+            return
+        while self.clock.now != NEVER and (due := self._due(self.clock.now)) < time:
+            yield from self._round_of_time(due, self._next_seq())
+        yield from self._round_of_time(time, self._next_seq())
+
+    # -- time
+
+    def _timed(self) -> bool:
+        return self.clock.on and bool(self.timers)
+
+    def _due(self, clock: int) -> int:
+        return min((due for op in self.timers if (due := op.due(clock)) is not None), default=AT_THE_END)
+
+    def _next_seq(self) -> int:
+        return max((op.seen for op in self.operators if isinstance(op, Source)), default=0)
+
+    def _feed_in_time(self, entering: dict[int, Points]) -> Iterator[Output]:
+        """Rounds of rows, cut where something is due, with rounds of time between them."""
+        seq, time = self.clock.rises(entering.values())
+        stop = int(seq[0]) if len(seq) else AT_THE_END
+        yield from self._round_of_rows(entering, NEVER, stop, seq[:0], time[:0])
+        at = 0
+        while at < len(seq):
+            due = self._due(int(time[at]))
+            if due <= time[at]:
+                yield from self._round_of_time(due, int(seq[at]))
+                continue
+            end = int(np.searchsorted(time, due))
+            start, stop = int(seq[at]), int(seq[end]) if end < len(seq) else AT_THE_END
+            yield from self._round_of_rows(entering, start, stop, seq[at:end], time[at:end])
+            at = end
+
+    def _round_of_rows(
+        self, entering: dict[int, Points], start: int, stop: int, seq: Array, time: Array
+    ) -> Iterator[Output]:
+        """The rows start <= seq < stop, of which the rows `seq` move the clock on."""
+        pieces: dict[int, Sequence[Batch]] = {}
+        for i, points in entering.items():
+            low, high = np.searchsorted(points.seq, [start, stop])
+            if low < high:
+                pieces[i] = [points if high - low == len(points) else points.take(slice(low, high))]
+        if pieces:
+            self.clock.pass_to(seq, time)
+            yield from self.push(pieces)
+
+    def _round_of_time(self, time: int, seq: int) -> Iterator[Output]:
+        """Time passes to `time`, before the row `seq` enters."""
+        self.clock.pass_to(np.array([seq]), np.array([time]))
+        yield from self.push({}, time=time)
+
+    # -- state
 
     def snapshot(self) -> dict[str, Any]:
-        """The state of all operators by name, between two rounds."""
-        return {op.name: op.snapshot() for op in self.operators}
+        """The state of all operators by name, and the time, between two rounds."""
+        state: dict[str, Any] = {op.name: op.snapshot() for op in self.operators}
+        if self.clock.on:
+            state["clock"] = self.clock.now
+        return state
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over a snapshot; for a freshly built graph."""
         for op in self.operators:
             op.restore(saved[op.name])
+        if "clock" in saved:
+            self.clock.on, self.clock.now = True, saved["clock"]
+
+
+_NO_ROWS = np.zeros(0, np.int64)
+
+
+def _received(op: Operator, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
+    """What comes out of an operator for what its parents made in a round.
+
+    Of several parents, marks are given one by one, after the batches that stand before them.
+    """
+    if len(inputs) == 1 or not any(isinstance(message, Marks) for given in inputs for message in given):
+        yield from op.round(inputs)
+        return
+    for parent, given in enumerate(inputs):
+        for message in given:
+            if isinstance(message, Marks):
+                yield from op.marks_of(parent, message)
+            else:
+                yield from op.round([[message] if p == parent else [] for p in range(len(inputs))])

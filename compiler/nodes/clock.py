@@ -1,10 +1,12 @@
-"""Nodes that follow the clock or the edges rather than the data: barrier, stats, deadman."""
+"""Nodes that follow the clock rather than the data: barrier, stats, deadman."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic, Span
 from tickc.compiler.nodes.alert import Alert
 from tickc.compiler.nodes.rows import NoOp
@@ -13,6 +15,7 @@ from tickc.compiler.pipeline import (
     EVERY,
     STREAM,
     Duration,
+    Edge,
     LambdaValue,
     Node,
     Subject,
@@ -29,7 +32,7 @@ from tickc.runtime.expr import Binary, Expr, lit, ref
 T303, T304 = CODES["T303"], CODES["T304"]
 
 
-@node("barrier", later="it follows the wall clock")
+@node("barrier")
 class Barrier(Node):
     """Say that no older data will come, so that what waits downstream can come out."""
 
@@ -45,10 +48,33 @@ class Barrier(Node):
         elif self.period <= 0 and not self.idle:
             yield self.refuse(T304, "period must be greater than zero")
 
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return BarrierOp(idle=self.idle, period=self.period, delete=self.delete, **self.op_base(*inputs))
 
-@node("stats", wants=STREAM, gives=STREAM, parents=EVERY, later="it follows the wall clock")
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BarrierOp(ir.Op):
+    """Barriers among the data, as the clock says; data older than the last one are dropped."""
+
+    operator: ClassVar[str] = "Barrier"
+    timed: ClassVar[bool] = True
+    marks: ClassVar[bool] = True
+
+    idle: int = ir.setting(0)
+    period: int = ir.setting(0)
+    delete: bool = ir.setting(False)
+
+    @property
+    def stateful(self) -> bool:
+        return True
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        return wanted
+
+
+@node("stats", wants=STREAM, gives=STREAM, parents=EVERY)
 class Stats(Node):
-    """Count what a node emits, on the wall clock; a source of its own."""
+    """Count what a node emits, by the clock; a source of its own."""
 
     interval: Duration = arg("how often", name="interval")
     align: bool = flag("at multiples of the interval")
@@ -71,6 +97,31 @@ class Stats(Node):
         if self.interval <= 0:
             yield self.refuse(T304, "stats node must have positive interval")
 
+    def reads(self) -> list[Node]:
+        return [] if self.watched is None else [self.watched]
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return StatsOp(interval=self.interval, align=self.align, **self.op_base(*inputs))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StatsOp(ir.Op):
+    """Every `interval`, how many points went over the edge behind an operator, by group."""
+
+    operator: ClassVar[str] = "Stats"
+    timed: ClassVar[bool] = True
+    gives: ClassVar[Edge] = STREAM
+
+    interval: int
+    align: bool = ir.setting(False)
+
+    @property
+    def stateful(self) -> bool:
+        return True
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        return ir.NOTHING
+
 
 DEADMAN_ID = "{{ .Group }}:NODE_NAME for task '{{ .TaskName }}'"
 DEADMAN_MESSAGE = (
@@ -79,7 +130,7 @@ DEADMAN_MESSAGE = (
 )
 
 
-@node("deadman", wants=STREAM, gives=STREAM, parents=EVERY, later="it follows the wall clock")
+@node("deadman", wants=STREAM, gives=STREAM, parents=EVERY)
 class Deadman(Node):
     """An alert on low throughput: stats, derivative and alert in one."""
 

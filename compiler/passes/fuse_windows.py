@@ -5,7 +5,7 @@
 Right where windows do not overlap (0 < period <= every), so that each point is in at most one batch, and for aggregates
 whose result is a fold over the values in order of arrival: count, sum, mean, spread. The fold keeps the indices of
 Kapacitor's ring buffer, which decides what is left of late points (see runtime/nodes/fold.py). Only when all readers
-of the window fold; else the window has to be kept anyway.
+of the window fold; else the window has to be kept anyway. Not where barriers reach the window, which end it too.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def _folds(plan: Plan, window: TimeWindowOp) -> bool:
     readers = plan.children(window)
     return (
         0 < window.period <= window.every
+        and not plan.marked(window)
         and bool(readers)
         and all(isinstance(r, InfluxQLOp) and r.function in FOLDS for r in readers)
     )

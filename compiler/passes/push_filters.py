@@ -7,7 +7,8 @@ A filter moves over an operator that treats each row by itself and lets every co
 unchanged, if it is the only reader and neither has state: a stateful lambda must go on seeing the same rows. In `from`
 it joins the condition by AND, whose right side is evaluated for the same rows as before. Comparisons of a column with a
 constant are told to the source: a row on which one of them is false or fails comes to nothing, so a source may leave it
-out, or skip a block of rows whose statistics say that none can pass.
+out, or skip a block of rows whose statistics say that none can pass; but not of a task that follows the clock, as every
+point of the task moves it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def _swap(plan: Plan, where: WhereOp, below: Op) -> Plan:
 
 
 def _tell_sources(plan: Plan) -> Plan:
-    told = {op.name: _conditions(plan, op) for op in plan if isinstance(op, SourceOp)}
+    timed = any(op.timed for op in plan)
+    told = {op.name: () if timed else _conditions(plan, op) for op in plan if isinstance(op, SourceOp)}
 
     def change(op: Op) -> Op:
         if isinstance(op, SourceOp) and told[op.name] != op.where:

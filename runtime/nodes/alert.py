@@ -406,6 +406,21 @@ class Alert(Operator):
 
         yield from self._run(_Work(batch, batch.tmax, batch.name, None, batch.start, batch.stop, bits, frames, step))
 
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.state = grown(self.state, len(groups))
+        self.state[codes] = np.zeros(1, STATE)
+        if len(self.history):
+            self.history = grown(self.history, len(groups))
+            self.history[codes] = 0
+        for e in self.lambdas:
+            if e is not None:
+                e.forget(codes)
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        if not self.level_tag and not self.id_tag:
+            return groups
+        return self.headers.groups if len(self.headers.groups) else self.retagging.groups
+
     def _run(self, work: _Work) -> Iterable[Batch]:
         batch, n = work.batch, len(work.batch)
         self.state = grown(self.state, len(batch.groups))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tickc.runtime.batch import Batch, Rows
+from tickc.runtime.batch import Batch, Marks, Rows
 from tickc.runtime.graph import Graph, Operator
 
 Names = Sequence[str] | None
@@ -47,12 +47,21 @@ class Chain(Operator):
     def process(self, batch: Batch) -> Iterable[Batch]:
         return self._from(0, batch)
 
-    def _from(self, at: int, batch: Batch) -> Iterable[Batch]:
+    def _from(self, at: int, batch: Any) -> Iterable[Batch]:
         if at == len(self.steps):
             yield batch
             return
-        for out in self.steps[at].process(self.entering(at, batch)):
+        entering = batch if isinstance(batch, Marks) else self.entering(at, batch)
+        for out in self.steps[at].receive(entering):
             yield from self._from(at + 1, out)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        return self._from(0, marks)
+
+    def flush(self) -> Iterable[Batch]:
+        for at, step in enumerate(self.steps):
+            for out in step.flush():
+                yield from self._from(at + 1, out)
 
     def entering(self, at: int, batch: Batch) -> Batch:
         """What is given to a step of the batch that reaches it."""

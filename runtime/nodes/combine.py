@@ -10,12 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import MISSING, Array, Batch, Column, Groups, Points, Rows, Segments, Text, select
+from tickc.runtime.batch import (
+    BARRIER,
+    MISSING,
+    Array,
+    Batch,
+    Column,
+    Groups,
+    Marks,
+    Points,
+    Rows,
+    Segments,
+    Text,
+    select,
+)
 from tickc.runtime.expr import Expr, Frame, Lambda
-from tickc.runtime.graph import Operator, TaskFailed
+from tickc.runtime.graph import AT_THE_END, Operator, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.common import group_tags, no_text
@@ -101,16 +115,18 @@ class Runs:
         self.group = np.zeros(0, np.int32)
         self.state = np.zeros((0, 2), np.int64)
         self.names = Names()
+        self.groups = Groups()  # those of the input
 
     def snapshot(self) -> list[object]:
-        return [self.kept, self.group, self.state, self.names.snapshot()]
+        return [self.kept, self.group, self.state, self.names.snapshot(), self.groups]
 
     def restore(self, saved: list[object]) -> None:
-        self.kept, self.group, self.state, names = saved  # type: ignore[assignment]
+        self.kept, self.group, self.state, names, self.groups = saved  # type: ignore[assignment]
         self.names.restore(names)
 
     def join(self, batch: Points) -> Rows:
         """The kept rows and those of the batch."""
+        self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
         return Rows.concat([self.kept, batch.rows]) if self.kept is not None and len(self.kept) else batch.rows
 
@@ -130,6 +146,37 @@ class Runs:
         cause = row[:ended]
         groups = group[cause]
         return Ended(rows, number, time[:ended], groups, self.names.of(groups), batch.seq[cause - first])
+
+
+    def release(self, groups: Array, seq: int) -> Ended | None:
+        """The open runs of some groups (bool[groups]), which end here; seq: what ends them."""
+        if self.kept is None or not (mine := groups[self.group]).any():
+            return None
+        rows = self.kept.take(mine)
+        codes, number = np.unique(self.group[mine], return_inverse=True)
+        self.kept, self.group = self.kept.take(~mine), self.group[~mine]
+        return Ended(
+            rows, number, self.state[codes, TIME], codes, self.names.of(codes), np.full(len(codes), seq, np.int64)
+        )
+
+    def passed(self, marks: Marks) -> Array:
+        """bool[groups]: the groups whose open run is older than a barrier. It gives groups that it brings no name."""
+        self.groups = marks.groups
+        barriers = marks.take(marks.kind == BARRIER)
+        self.names.nameless(barriers.group, marks.groups)
+        self.state = grown(self.state, len(marks.groups))
+        passed = np.zeros(len(marks.groups), np.bool_)
+        passed[barriers.group] = barriers.time > self.state[barriers.group, TIME]
+        return passed
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        """Drop what is kept of groups."""
+        gone = np.zeros(len(groups), np.bool_)
+        gone[codes] = True
+        self.names.forget(codes, groups)
+        if self.kept is not None:
+            stay = ~gone[self.group]
+            self.kept, self.group = self.kept.take(stay), self.group[stay]
 
 
 def runs_of_batches(batch: Segments, tolerance: int) -> tuple[Ended, Array]:
@@ -253,6 +300,20 @@ class Combine(Operator):
         batch = batch.flat()
         if len(batch.rows):
             yield from self._combined(runs_of_batches(batch, self.tolerance)[0], batch.groups)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        self.runs.passed(marks)
+        return super().marks(marks)
+
+    def flush(self) -> Iterable[Batch]:
+        """The combinations of the open runs."""
+        ended = self.runs.release(np.ones(len(self.runs.groups), np.bool_), AT_THE_END)
+        return () if ended is None else self._combined(ended, self.runs.groups)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.runs.forget(codes, groups)
+        for condition in self.lambdas:
+            condition.forget(codes)
 
     def _combined(self, ended: Ended, groups: Groups) -> Iterator[Points]:
         order = ended.in_order()
@@ -424,8 +485,32 @@ class Flatten(Operator):
         prefix = self.prefixes.encode(rows)
         useful = self.prefixes.complete[prefix] & _any_field(rows)
         ended = self.runs.end(batch, rows, useful)
-        if ended is None:
-            return
+        if ended is not None:
+            yield from self._flattened(ended, prefix, useful, batch.groups)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        """A barrier ends the run of its group where that is older."""
+        passed = self.runs.passed(marks)
+        yield from self._release(passed, int(marks.seq[0]))
+        yield from super().marks(marks)
+
+    def flush(self) -> Iterable[Batch]:
+        """The points of the open runs."""
+        return self._release(np.ones(len(self.runs.groups), np.bool_), AT_THE_END)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.runs.forget(codes, groups)
+
+    def _release(self, groups: Array, seq: int) -> Iterable[Batch]:
+        ended = self.runs.release(groups, seq)
+        if ended is not None:
+            prefix = self.prefixes.encode(ended.rows)
+            useful = self.prefixes.complete[prefix] & _any_field(ended.rows)
+            yield from self._flattened(ended, prefix, useful, self.runs.groups)
+
+    def _flattened(self, ended: Ended, prefix: Array, useful: Array, groups: Groups) -> Iterable[Batch]:
+        """The points of runs that ended; prefix, useful: of each row of theirs."""
+        rows = ended.rows
         prefix = self._settle(ended, prefix)
         usable = np.flatnonzero((ended.number != STILL_OPEN) & useful)
         number, prefix = ended.number[usable], prefix[usable]
@@ -433,8 +518,8 @@ class Flatten(Operator):
         comes[number] = True
         for runs in self._pieces(np.flatnonzero(comes), number, prefix, len(rows.fields)):
             mine = slice(None) if len(runs) == len(comes) else (number >= runs[0]) & (number <= runs[-1])
-            made = self._rows(ended, runs, usable[mine], number[mine], prefix[mine], batch.groups)
-            yield Points(made, ended.group[runs], batch.groups, ended.seq[runs])
+            made = self._rows(ended, runs, usable[mine], number[mine], prefix[mine], groups)
+            yield Points(made, ended.group[runs], groups, ended.seq[runs])
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
         batch = batch.flat()

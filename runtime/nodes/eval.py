@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Segments
+from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segments
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.graph import Operator
 from tickc.runtime.kinds import Kind
@@ -35,6 +35,9 @@ class Where(Operator):
         held = self._mask(batch.rows, group)
         yield batch if held.all() else batch.keep(held)
 
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.predicate.forget(codes)
+
     def _mask(self, rows: Rows, group: Array | None) -> Array:
         held, error = self.predicate.mask(Frame.of(self.predicate.names, rows.fields, rows.tags, rows.time, group))
         if error is not None:
@@ -52,7 +55,7 @@ def by_row(batch: Segments, always: bool) -> Segments:
 class Eval(Operator):
     """Sets fields (and tags) to the values of lambdas; a point on which one cannot be evaluated is dropped."""
 
-    STATE = ("lambdas", "retagging")
+    STATE = ("lambdas", "retagging", "batches")
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Eval(Operator):
         self.keep = None if keep is None else tuple(keep)
         self.quiet = quiet
         self.retagging = Retagging()
+        self.batches = False  # whether it stands on a batch edge
 
     def points(self, batch: Points) -> Iterable[Batch]:
         rows, alive = self._rows(batch.rows, batch.group)
@@ -79,7 +83,7 @@ class Eval(Operator):
             return
         if alive is not None:
             batch = batch.take(alive)
-        changed = {d for t in self.tags for g in batch.groups for d in g.dims if d == t}
+        changed = self._changed_dims(batch.groups)
         if not changed:
             yield batch.with_rows(rows)
             return
@@ -87,6 +91,7 @@ class Eval(Operator):
         yield Points(rows, group, self.retagging.groups, batch.seq)
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
+        self.batches = True
         batch = by_row(batch, any(e.stateful for e in self.lambdas))
         group = batch.group[batch.owner()] if batch.index is None else None
         rows, alive = self._rows(batch.rows, group)
@@ -103,6 +108,17 @@ class Eval(Operator):
                            place[kept.index])  # fmt: skip
             return
         yield batch.with_rows(rows)
+
+    def _changed_dims(self, groups: Groups) -> set[str]:
+        """The dimensions that the node sets."""
+        return {d for t in self.tags for g in groups for d in g.dims if d == t}
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.retagging.groups if not self.batches and self._changed_dims(groups) else groups
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        for expression in self.lambdas:
+            expression.forget(codes)
 
     def _rows(self, rows: Rows, group: Array | None) -> tuple[Rows, Array | None]:
         """The rows with their new fields and tags, and the index of those that survive (None: all)."""

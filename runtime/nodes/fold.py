@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Text
-from tickc.runtime.graph import Operator
+from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Text
+from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.common import group_tags
@@ -277,10 +277,32 @@ def fold_windows(  # type: ignore[no-untyped-def]
     return emitted, wrong
 
 
+@kernel
+def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_count, out_float, out_int):  # type: ignore[no-untyped-def]
+    """Write the windows that hold a point which has not come out yet, as `fold_windows` does, with their groups."""
+    emitted = 0
+    for g in range(state.shape[0]):
+        if state[g, OPEN] == 0 or state[g, NEW] == 0:
+            continue
+        at = close_window(state, g)
+        block = FIRST_ACC + at * ACC
+        kind = np.int64(reducer_kind(state, g, block, function, node))
+        out_group[emitted] = g
+        out_tmax[emitted] = state[g, NEXT]
+        out_kind[emitted] = kind
+        out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
+        for k in range(2):
+            out_float[emitted, k] = sums[g, 2 * at + k]
+            out_int[emitted, k] = state[g, block + LOW + k]
+        emitted += 1
+        open_window(state, sums, g, function)
+    return emitted
+
+
 class WindowFold(Operator):
     """A window by time and the aggregate of one field over it, where windows do not overlap."""
 
-    STATE = ("names", "state", "sums", "node")
+    STATE = ("names", "state", "sums", "node", "groups")
 
     def __init__(
         self,
@@ -300,11 +322,13 @@ class WindowFold(Operator):
         self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
         self.point_times = point_times
         self.names = Names()
+        self.groups = Groups()  # those of the input
         self.state = np.zeros((0, WIDTH), np.int64)
         self.sums = np.zeros((0, 4))
         self.node = np.array([NONE, NONE], np.int64)
 
     def points(self, batch: Points) -> Iterable[Batch]:
+        self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
         self.state = grown(self.state, len(batch.groups))
         self.sums = grown(self.sums, len(batch.groups))
@@ -319,21 +343,39 @@ class WindowFold(Operator):
         )  # fmt: skip
         if wrong:
             self.errors[f"field {self.field} is missing or of another type"] += wrong
-        column, there = _results(self.function, *(a[:emitted] for a in (kind, count, floats, ints)))
+        row = row[:emitted]
+        yield from self._emit(batch.group[row], batch.seq[row], tmax, kind, count, floats, ints)
+
+    def flush(self) -> Iterable[Batch]:
+        """The windows that hold a point which has not come out yet, as their next emission would be."""
+        n = len(self.state)
+        group, tmax, kind, count = np.empty((4, n), np.int64)
+        floats, ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
+        function = FUNCTIONS[self.function]
+        emitted = flush_folds(self.state, self.sums, self.node, function, group, tmax, kind, count, floats, ints)
+        group = group[:emitted].astype(np.int32)
+        return self._emit(group, np.full(emitted, AT_THE_END), tmax, kind, count, floats, ints)
+
+    def _emit(
+        self, group: Array, seq: Array, tmax: Array, kind: Array, count: Array, floats: Array, ints: Array
+    ) -> Iterable[Batch]:
+        """The results of the windows that have one. group, seq: i4[m], i8[m] of those that end; the others are as
+        `_results` has them, of m or more."""
+        m = len(group)
+        column, there = _results(self.function, *(a[:m] for a in (kind, count, floats, ints)))
         if not there.any():
             return
-        every = bool(there.all())
-        rows, tmax = (row[:emitted], tmax[:emitted]) if every else (row[:emitted][there], tmax[:emitted][there])
+        tmax, count = tmax[:m], count[:m]
+        if not there.all():
+            group, seq, tmax, count = group[there], seq[there], tmax[there], count[there]
         if self.point_times and self.function == "sum":
             tmax = np.zeros_like(tmax)
         elif self.point_times and self.function == "count":
-            tmax = np.where(count[:emitted][there] == 0, 0, tmax)
-        group = batch.group[rows]
-        nothing = Text.constant("", len(rows))
-        out = Rows(
-            tmax, self.names.of(group), nothing, nothing, group_tags(batch.groups, group), {self.as_name: column}
-        )
-        yield Points(out, group, batch.groups, batch.seq[rows])
+            tmax = np.where(count == 0, 0, tmax)
+        nothing = Text.constant("", len(group))
+        tags = group_tags(self.groups, group)
+        rows = Rows(tmax, self.names.of(group), nothing, nothing, tags, {self.as_name: column})
+        yield Points(rows, group, self.groups, seq)
 
 
 def _operands(column: Column) -> tuple[Array, Array, Array]:

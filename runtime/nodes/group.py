@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Groups, Pairs, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.graph import Operator
+from tickc.runtime.batch import Array, Batch, Groups, Marks, Pairs, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.regroup import Regroup
 
@@ -236,7 +236,7 @@ class Retagging:
 class GroupBy(Operator):
     """`|groupBy()`: new dimensions. On a batch edge the batches of one time are split anew (see regroup)."""
 
-    STATE = ("grouping", "regroup")
+    STATE = ("grouping", "regroup", "batches")
 
     def __init__(
         self, *, name: str, dims: Sequence[str] | str = (), exclude: Sequence[str] = (), by_measurement: bool = False
@@ -244,6 +244,7 @@ class GroupBy(Operator):
         super().__init__(name=name)
         self.grouping = Grouping(dims, exclude, by_measurement)
         self.regroup = Regroup(dims, exclude, by_measurement)
+        self.batches = False  # whether it stands on a batch edge
 
     def points(self, batch: Points) -> Iterable[Batch]:
         old = np.array([g.by_name for g in batch.groups], np.bool_)
@@ -251,4 +252,15 @@ class GroupBy(Operator):
         yield Points(batch.rows, self.grouping.encode(batch.rows, by_name), self.grouping.groups, batch.seq)
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
+        self.batches = True
         return self.regroup.process(batch)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        return self.regroup.marks(marks) if self.batches else super().marks(marks)
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.grouping.groups
+
+    def flush(self) -> Iterable[Batch]:
+        """The batches of the last time."""
+        return self.regroup.release(AT_THE_END)

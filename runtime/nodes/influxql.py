@@ -14,13 +14,38 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import MISSING, Array, Batch, Column, Groups, Points, Rows, Segments, Text, Vocabulary, select
-from tickc.runtime.graph import Operator
+from tickc.runtime.batch import (
+    BARRIER,
+    MISSING,
+    Array,
+    Batch,
+    Column,
+    Groups,
+    Marks,
+    Points,
+    Rows,
+    Segments,
+    Text,
+    Vocabulary,
+    select,
+)
+from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import reducers as r
 from tickc.runtime.nodes import transforms as t
 from tickc.runtime.nodes.common import group_tags, no_text
-from tickc.runtime.nodes.resolve import FLOAT, NIL, NONE, resolve_points, resolve_segments, scan_runs
+from tickc.runtime.nodes.resolve import (
+    FLOAT,
+    KIND,
+    NAME,
+    NIL,
+    NONE,
+    OPEN,
+    TIME,
+    resolve_points,
+    resolve_segments,
+    scan_runs,
+)
 from tickc.runtime.nodes.window import Names, grown, rows_by_group
 
 NUMERIC = (Kind.FLOAT, Kind.INT)
@@ -120,7 +145,7 @@ class InfluxQL(Operator):
     that have no effect; elapsed: ns; movingAverage: n; holtWinters: h, m, ns). point_times: `.usePointTimes()`.
     """
 
-    STATE = ("errors", "names", "node", "runs", "run_names", "kept", "kept_group", "transform")
+    STATE = ("errors", "names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups")
 
     def __init__(
         self,
@@ -145,6 +170,7 @@ class InfluxQL(Operator):
         self.kept: Rows | None = None  # rows of the open runs
         self.kept_group = np.zeros(0, np.int32)
         self.transform: dict[str, Array] = {}
+        self.groups = Groups()  # those of a stream
 
     # Batch edges
 
@@ -212,9 +238,41 @@ class InfluxQL(Operator):
         if self.function in TRANSFORMS:
             yield from self._transform_points(batch)
             return
+        self.groups = batch.groups
         slices = self._runs(batch)
         if len(slices):
             yield from self._reduce(slices, batch.groups)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        self.names.nameless(marks.group[marks.kind == BARRIER], marks.groups)
+        return super().marks(marks)
+
+    def flush(self) -> Iterable[Batch]:
+        """The results of the runs that are open."""
+        if self.kept is None:
+            return
+        group = np.flatnonzero((self.runs[:, OPEN] != 0) & (self.runs[:, KIND] != NONE)).astype(np.int32)
+        index, begin = np.empty(len(self.kept_group), np.int64), np.empty(len(self.groups) + 1, np.int64)
+        rows_by_group(self.kept_group, len(self.groups), index, begin)
+        runs = self.runs[group]
+        name = Text(runs[:, NAME].astype(np.int32), self.run_names)
+        slices = Slices(
+            self.kept, index, begin[group], begin[group + 1], runs[:, KIND].astype(np.uint8), runs[:, TIME], group,
+            name, np.full(len(group), AT_THE_END),
+        )  # fmt: skip
+        if len(slices):
+            yield from self._reduce(slices, self.groups)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.names.forget(codes, groups)
+        self.runs = grown(self.runs, len(groups))
+        self.runs[codes] = 0
+        if self.kept is not None:
+            stay = ~np.isin(self.kept_group, codes)
+            self.kept, self.kept_group = self.kept.take(stay), self.kept_group[stay]
+        for key, values in self.transform.items():
+            self.transform[key] = grown(values, len(groups))
+            self.transform[key][codes] = 0
 
     def _runs(self, batch: Points) -> Slices:
         """The runs that end in this batch; the rows of those that stay open are kept."""

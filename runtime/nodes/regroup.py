@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Pairs, Rows, Segments, Text
+from tickc.runtime.batch import DELETE, Array, Batch, Marks, Pairs, Rows, Segments, Text
 from tickc.runtime.gosort import sort_by_int
 
 if TYPE_CHECKING:
@@ -51,17 +51,43 @@ class Regroup:
         cuts = np.flatnonzero(whole.tmax[1:] != whole.tmax[:-1]) + 1
         over = int(cuts[-1])
         self.pending = [_batches(whole, over, len(whole))]
-        yield from self._split(whole, cuts)
+        yield from self._split(whole, cuts, whole.seq[cuts])
 
-    def _split(self, whole: Segments, cuts: Array) -> Iterable[Segments]:
-        """The new batches of all runs of equal time but the last; `cuts`: the first batch of each run but the first."""
+    def release(self, seq: int) -> Iterable[Segments]:
+        """The new batches of what is collected; seq: what releases them."""
+        if self.pending:
+            whole = concat_segments(self.pending)
+            self.pending = []
+            yield from self._split(whole, np.array([len(whole)]), np.array([seq]))
+
+    def marks(self, marks: Marks) -> Iterable[Batch | Marks]:
+        """A barrier of another time releases what is collected; a group that goes is taken out of it. Both pass on."""
+        for i, (time, kind) in enumerate(zip(marks.time.tolist(), marks.kind.tolist())):
+            if kind == DELETE:
+                self._drop(marks.groups[int(marks.group[i])].id)
+            elif self.pending and self.pending[0].tmax[0] != time:
+                yield from self.release(int(marks.seq[i]))
+            yield marks.take(slice(i, i + 1)).among(self.grouping.groups)
+
+    def _drop(self, id: str) -> None:
+        """Take the points of a new group out of what is collected."""
+        code = self.grouping.groups.codes.get(id)
+        if code is not None:
+            self.pending = [b.keep(self._groups_of(b) != code) if len(b.rows) else b for b in self.pending]
+
+    def _groups_of(self, done: Segments) -> Array:
+        """i4[rows]: the new groups of the points of flat batches."""
+        old = np.array([g.by_name for g in done.groups], np.bool_)[done.group]
+        owner = done.owner()
+        return self.grouping.encode(done.rows.with_(name=done.name.take(owner)), old[owner] if old.any() else None)
+
+    def _split(self, whole: Segments, cuts: Array, seq: Array) -> Iterable[Segments]:
+        """The new batches of all runs of equal time that `cuts`, where the next one begins, end; seq: i8[runs]."""
         done = _batches(whole, 0, int(cuts[-1]))
         if not len(done.rows):
             return
-        old = np.array([g.by_name for g in done.groups], np.bool_)[done.group]
         owner = done.owner()
-        named = done.rows.with_(name=done.name.take(owner))
-        group = self.grouping.encode(named, old[owner] if old.any() else None)
+        group = self._groups_of(done)
         run = np.searchsorted(cuts, owner, side="right").astype(np.int32)
         part = Pairs().encode(run, group)  # in order of first appearance, run after run
         order = np.argsort(part, kind="stable")
@@ -77,8 +103,8 @@ class Regroup:
             done.tmax[owner[first]],
             group[first],
             self.grouping.groups,
-            named.name.take(first),
-            whole.seq[cuts[run[first]]],
+            done.name.take(owner[first]),
+            seq[run[first]],
         )
 
 

@@ -83,6 +83,11 @@ class Default(Operator):
         batch = batch.with_rows(self._rows(batch.rows))
         yield _in_groups(batch, self.in_batch) if self.tags else batch
 
+    def groups_behind(self, groups: Groups) -> Groups:
+        if not self.tags:
+            return groups
+        return self.in_batch.groups if len(self.in_batch.table) else self.in_stream.groups
+
     def _dimensions(self, group: Group) -> Mapping[str, str]:
         return {d: v or self.tags.get(d, "") for d, v in group.tags.items()}
 
@@ -155,6 +160,9 @@ class Delete(Operator):
         batch = batch.with_rows(self._rows(batch.rows))
         yield _in_groups(batch, self.regrouped) if self.tags else batch
 
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.regrouped.groups if self.tags else groups
+
     def _rows(self, rows: Rows) -> Rows:
         return rows.with_(
             fields={k: v for k, v in rows.fields.items() if k not in self.fields},
@@ -214,6 +222,10 @@ class Sample(Operator):
             batch = batch.flat()
             keep = (np.arange(len(batch.rows)) - np.repeat(batch.start, batch.sizes)) % self.count == 0
         yield batch.keep(keep)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.counts = grown(self.counts, len(groups))
+        self.counts[codes] = 0
 
     def _on_grid(self, time: Array) -> Array | None:
         """For a sample by duration, bool[n]: times that Go's Truncate leaves alone."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tickc.runtime.batch import MISSING, STRING, Array, Batch, Column, Points, Rows, Segments, Vocabulary
+from tickc.runtime.batch import MISSING, STRING, Array, Batch, Column, Groups, Points, Rows, Segments, Vocabulary
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
@@ -45,6 +45,10 @@ class Sequential(Operator):
         rows, keep = self._rows(batch.rows, owner, batch.group[owner], fresh)
         batch = batch.with_rows(rows)
         yield batch if keep is None or keep.all() else batch.keep(keep)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.state = grown(self.state, len(groups))
+        self.state[codes] = np.zeros(1, self.state.dtype)
 
     def _rows(self, rows: Rows, code: Array, group: Array, state: Array) -> tuple[Rows, Array | None]:
         """The rows with what the node adds, and bool[n] of those that come out (None: all).
@@ -137,6 +141,10 @@ class StateTracker(Sequential):
         super().__init__(name=name, state=state)
         self.predicate = Lambda(predicate, wants=Kind.BOOL)
         self.as_name = as_name
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        super().forget(codes, groups)
+        self.predicate.forget(codes)
 
     def _rows(self, rows: Rows, code: Array, group: Array, state: Array) -> tuple[Rows, Array | None]:
         frame = Frame.of(self.predicate.names, rows.fields, rows.tags, rows.time, group)
@@ -262,6 +270,10 @@ class ChangeDetect(Operator):
         kinds = np.zeros((len(batch), len(self.fields)), np.uint8)
         keep = self._changed(batch.rows, batch.owner().astype(np.int32), kinds, kinds.astype(np.int64))
         yield batch if keep.all() else batch.keep(keep)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.kinds, self.bits = grown(self.kinds, len(groups)), grown(self.bits, len(groups))
+        self.kinds[codes] = ABSENT
 
     def _changed(self, rows: Rows, code: Array, last_kind: Array, last_bits: Array) -> Array:
         n, fields = len(rows), len(self.fields)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Points, Text
+from tickc.runtime.batch import Array, Batch, Groups, Points, Text
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.graph import Operator
 from tickc.runtime.kinds import Kind
@@ -70,6 +70,9 @@ class From(Operator):
         if self.unit_truncate or self.unit_round:
             rows = rows.with_(time=round_(truncate(rows.time, self.unit_truncate), self.unit_round))
         yield Points(rows, self.grouping.encode(rows), self.grouping.groups, batch.seq)
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.grouping.groups
 
     def _filter(self, batch: Points, where: Lambda) -> Points:
         rows = batch.rows

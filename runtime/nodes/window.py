@@ -8,17 +8,18 @@ decides what a window holds. So the ring's indices are kept too, and a purge mov
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Groups, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.graph import Operator
+from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Groups, Marks, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.group import first_rows
 from tickc.runtime.nodes.stream import YEAR_ONE
 
 # columns of the per-group i8 state of a time window
-NEXT, CAP, LEN, START, STOP, SIZE, OPEN = range(7)
+NEXT, CAP, LEN, START, STOP, SIZE, OPEN, NEW = range(8)  # NEW: points since the last emission
 
 
 @kernel
@@ -83,14 +84,14 @@ def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-d
 
 
 @kernel
-def time_windows(
+def time_windows(  # type: ignore[no-untyped-def]
     time, group, index, heads, tails, state, first, period, every, offset, align, fill, out_start, out_stop,
     out_tmax, out_row,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Slices of the windows that the rows from `first` on complete.
 
     time: i8[n], group: i4[n]; rows before `first` are carried over. index: i8[n], rows by group in order of arrival;
-    heads, tails: i8[groups], each group's part of it. state: i8[groups, 7]. Writes a slice of `index`, the batch time
+    heads, tails: i8[groups], each group's part of it. state: i8[groups, 8]. Writes a slice of `index`, the batch time
     and the row for each emission; returns how many.
     """
     emitted = 0
@@ -102,6 +103,7 @@ def time_windows(
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
         if every == 0:
             ring_insert(state, g)
+            state[g, NEW] += 1
             tails[g] += 1
         if t >= state[g, NEXT]:
             limit = t - period + 1 if every == 0 else state[g, NEXT] - period
@@ -111,12 +113,42 @@ def time_windows(
             out_tmax[emitted] = t if every == 0 else state[g, NEXT]
             out_row[emitted] = i
             emitted += 1
+            state[g, NEW] = 0
             state[g, NEXT] = t if every == 0 else t + every
             if align and every > 0:
                 state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
         if every > 0:
             ring_insert(state, g)
+            state[g, NEW] += 1
             tails[g] += 1
+    return emitted
+
+
+@kernel
+def windows_at(  # type: ignore[no-untyped-def]
+    moment, moment_group, time, index, heads, tails, state, period, every, offset, align, fill, out_start, out_stop,
+    out_tmax, out_row,
+):  # fmt: skip
+    """As `time_windows` for moments without a point: i8[m] times of the groups i4[m]; out_row gets the moment."""
+    emitted = 0
+    for i in range(moment.size):
+        g = moment_group[i]
+        t = moment[i]
+        if state[g, OPEN] == 0:
+            state[g, OPEN] = 1
+            state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
+        if t >= state[g, NEXT]:
+            limit = t - period + 1 if every == 0 else state[g, NEXT] - period
+            heads[g] = ring_purge(state, g, time, index, heads[g], limit)
+            out_start[emitted] = heads[g]
+            out_stop[emitted] = tails[g]
+            out_tmax[emitted] = t if every == 0 else state[g, NEXT]
+            out_row[emitted] = i
+            emitted += 1
+            state[g, NEW] = 0
+            state[g, NEXT] = t if every == 0 else t + every
+            if align and every > 0:
+                state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
     return emitted
 
 
@@ -181,17 +213,35 @@ class Names:
 
     def learn(self, group: Array, groups: Groups, name: Text) -> None:
         """Note the names of the groups that appear for the first time in rows of `group` with `name`."""
-        known = len(self.codes)
-        if len(groups) > known:
-            self.codes = np.concatenate([self.codes, np.full(len(groups) - known, -1, np.int32)])
+        self._reserve(groups)
         nameless = self.codes < 0
         if nameless.any():
             for code, row in first_rows(group, nameless):
                 self.codes[code] = self.vocabulary.code(name.at(row) or "")
 
+    def nameless(self, group: Array, groups: Groups) -> None:
+        """Groups that a mark brings have no name, unless they are known."""
+        self._reserve(groups)
+        unknown = group[self.codes[group] < 0]
+        if len(unknown):
+            self.codes[unknown] = self.vocabulary.code("")
+
+    def forget(self, group: Array, groups: Groups) -> None:
+        """What comes next of these groups names them anew."""
+        self._reserve(groups)
+        self.codes[group] = -1
+
+    def _reserve(self, groups: Groups) -> None:
+        missing = len(groups) - len(self.codes)
+        if missing > 0:
+            self.codes = np.concatenate([self.codes, np.full(missing, -1, np.int32)])
+
     def of(self, group: Array) -> Text:
         """The names of groups."""
         return Text(self.codes[group], self.vocabulary)
+
+
+NO_ROWS = Rows(np.zeros(0, np.int64), Text.of(()), Text.of(()), Text.of(()), {}, {})
 
 
 class _Window(Operator):
@@ -202,9 +252,11 @@ class _Window(Operator):
         self.kept: Rows | None = None
         self.kept_group = np.zeros(0, np.int32)
         self.names = Names()
+        self.groups = Groups()  # those of the input
 
     def _join(self, batch: Points) -> tuple[Rows, Array, int]:
         """The kept rows and the batch's, their groups, and where the batch begins."""
+        self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
         if self.kept is None or not len(self.kept):
             return batch.rows, np.ascontiguousarray(batch.group), 0
@@ -218,28 +270,40 @@ class _Window(Operator):
         chosen = np.sort(index[places])
         self.kept, self.kept_group = rows.take(chosen), group[chosen]
 
+    def _kept_by_group(self) -> tuple[Rows, Array, Array]:
+        """The kept rows, i8[n] their places by group in order of arrival, and i8[groups + 1], where each begins."""
+        rows = self.kept if self.kept is not None else NO_ROWS
+        groups = len(self.groups)
+        index, begin = np.empty(len(rows), np.int64), np.empty(groups + 1, np.int64)
+        rows_by_group(self.kept_group, groups, index, begin)
+        return rows, index, begin
+
     def _emit(
-        self, batch: Points, rows: Rows, index: Array, start: Array, stop: Array, tmax: Array, row: Array, first: int
+        self, rows: Rows, index: Array, start: Array, stop: Array, tmax: Array, group: Array, seq: Array
     ) -> Iterable[Batch]:
-        if len(row):
-            own = row - first
-            group = batch.group[own]
-            yield Segments(
-                rows, start, stop, tmax, group, batch.groups, self.names.of(group), batch.seq[own], index=index
-            )
+        if len(start):
+            yield Segments(rows, start, stop, tmax, group, self.groups, self.names.of(group), seq, index=index)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        self.names.forget(codes, groups)
+        if self.kept is not None:
+            gone = np.zeros(len(groups), np.bool_)
+            gone[codes] = True
+            stay = ~gone[self.kept_group]
+            self.kept, self.kept_group = self.kept.take(stay), self.kept_group[stay]
 
 
 class TimeWindow(_Window):
     """Emits the points of the last `period` every `every` (0: at every point), on event time."""
 
-    STATE = ("kept", "kept_group", "names", "state")
+    STATE = ("kept", "kept_group", "names", "state", "groups")
 
     def __init__(
         self, *, name: str, period: int, every: int = 0, align: bool = False, fill_period: bool = False
     ) -> None:
         super().__init__(name=name)
         self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
-        self.state = np.zeros((0, 7), np.int64)
+        self.state = np.zeros((0, 8), np.int64)
 
     def points(self, batch: Points) -> Iterable[Batch]:
         rows, group, first = self._join(batch)
@@ -250,20 +314,55 @@ class TimeWindow(_Window):
         heads = begin[:-1].copy()
         tails = heads + np.bincount(group[:first], minlength=groups)
         out = np.empty((4, len(rows) - first), np.int64)
-        offset = YEAR_ONE % self.every if self.every else 0
         emitted = time_windows(
-            rows.time, group, index, heads, tails, self.state, first, self.period, self.every, offset,
-            self.align, self.fill_period, out[0], out[1], out[2], out[3],
-        )  # fmt: skip
+            rows.time, group, index, heads, tails, self.state, first, *self._rule(), out[0], out[1], out[2], out[3]
+        )
         start, stop, tmax, row = out[:, :emitted]
-        yield from self._emit(batch, rows, index, start, stop, tmax, row, first)
+        own = row - first
+        yield from self._emit(rows, index, start, stop, tmax, batch.group[own], batch.seq[own])
         self._keep(rows, group, index, heads, tails)
+
+    def _rule(self) -> tuple[int, int, int, bool, bool]:
+        offset = YEAR_ONE % self.every if self.every else 0
+        return self.period, self.every, offset, self.align, self.fill_period
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        """A barrier emits as a point of its time would, and stays here."""
+        barriers = marks.take(marks.kind == BARRIER)
+        self.groups = marks.groups
+        self.state = grown(self.state, len(marks.groups))
+        self.names.nameless(barriers.group, marks.groups)
+        yield from self._emit_at(barriers.time, barriers.group, barriers.seq)
+        if len(barriers) < len(marks):
+            yield from super().marks(marks.take(marks.kind == DELETE))
+
+    def flush(self) -> Iterable[Batch]:
+        """The windows that hold a point which has not come out yet, as their next emission would be."""
+        group = np.flatnonzero((self.state[:, OPEN] == 1) & (self.state[:, NEW] > 0)).astype(np.int32)
+        return self._emit_at(self.state[group, NEXT], group, np.full(len(group), AT_THE_END))
+
+    def _emit_at(self, time: Array, group: Array, seq: Array) -> Iterable[Batch]:
+        """The windows that end at times i8[m] of the groups i4[m], at which no point comes."""
+        rows, index, begin = self._kept_by_group()
+        heads, tails = begin[:-1].copy(), begin[1:].copy()
+        out = np.empty((4, len(time)), np.int64)
+        emitted = windows_at(
+            time, group, rows.time, index, heads, tails, self.state, *self._rule(), out[0], out[1], out[2], out[3]
+        )
+        start, stop, tmax, row = out[:, :emitted]
+        yield from self._emit(rows, index, start, stop, tmax, group[row], seq[row])
+        if self.kept is not None:
+            self._keep(rows, self.kept_group, index, heads, tails)
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        super().forget(codes, groups)
+        self.state[codes] = 0
 
 
 class CountWindow(_Window):
     """Emits the last `period_count` points after every `every_count` points of a group."""
 
-    STATE = ("kept", "kept_group", "names", "state")
+    STATE = ("kept", "kept_group", "names", "state", "groups")
 
     def __init__(self, *, name: str, period_count: int, every_count: int, fill_period: bool = False) -> None:
         super().__init__(name=name)
@@ -283,6 +382,26 @@ class CountWindow(_Window):
         )
         start, stop, row = out[:, :emitted]
         tmax = rows.time[index[stop - 1]]
-        yield from self._emit(batch, rows, index, start, stop, tmax, row, first)
+        own = row - first
+        yield from self._emit(rows, index, start, stop, tmax, batch.group[own], batch.seq[own])
         end = begin[1:]
         self._keep(rows, group, index, np.maximum(begin[:-1], end - self.period), end)
+
+    def marks(self, marks: Marks) -> Iterable[Any]:
+        self.names.nameless(marks.group[marks.kind == BARRIER], marks.groups)
+        return super().marks(marks)
+
+    def flush(self) -> Iterable[Batch]:
+        """The last points of the groups in which one has not come out yet."""
+        count, following = self.state[: len(self.groups)].T
+        never = following == (self.period if self.fill_period else self.every)
+        group = np.flatnonzero((count > 0) & (never | (count > following - self.every))).astype(np.int32)
+        rows, index, begin = self._kept_by_group()
+        stop = begin[1:][group]
+        start = np.maximum(begin[group], stop - self.period)
+        return self._emit(rows, index, start, stop, rows.time[index[stop - 1]], group, np.full(len(group), AT_THE_END))
+
+    def forget(self, codes: Array, groups: Groups) -> None:
+        super().forget(codes, groups)
+        self.state = grown(self.state, len(groups))
+        self.state[codes] = 0
