@@ -20,6 +20,7 @@ from tickc.runtime.graph import Graph, Operator, Output, Source
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
+from tickc.runtime.udf import closing
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 KINDS = ("httpOut", "alert", "influxDBOut")
@@ -204,7 +205,7 @@ def backfill(
 
 
 def _follow(run: Run, sinks: Sinks, on_step: OnStep | None) -> None:
-    for summary in run.steps(sinks):
+    for summary in closing(run.graph, run.steps(sinks)):
         if on_step:
             on_step(run.input, summary)
 

@@ -53,12 +53,14 @@ def _tell(message: str, code: int) -> int:
 
 def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Namespace) -> int:
     from tickc.runtime.backfill import Options, backfill
+    from tickc.runtime.udf import provide
 
     options = Options(
         start=o.start, stop=o.stop, measurement=o.measurement, tags=o.tags, fields=o.fields, sort=o.sort,
         precision=o.precision,
     )  # fmt: skip
-    summary, tables = backfill(build(), reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
+    graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
+    summary, tables = backfill(graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
     for name, table in (tables or {}).items():
         _print(name, table)
     losses = sum(summary.left_out.values())
@@ -71,6 +73,15 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
     for text in (*summary.first_left_out, *(f"note: {note}" for note in summary.notes)):
         _tell(text, 0)
     return 0 if summary.points_read or not losses else 1
+
+
+def _udfs(config: str | None) -> dict[str, Any]:
+    """The user-defined functions that a configuration file declares."""
+    if config is None:
+        return {}
+    from tickc.runtime.udf.config import read
+
+    return {**read(config)}
 
 
 def _print(sink: str, table: Any) -> None:
@@ -115,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sort", action="store_true", help="order the rows by time first")
     parser.add_argument("--precision", choices=PRECISIONS, default="ns", help="of times in line protocol")
     parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the output")
+    parser.add_argument("--config", metavar="FILE", help="declares user-defined functions, whose programs may be run")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to the folder")
     return parser
 

@@ -20,7 +20,9 @@ import click
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
     from tickc.runtime.sources.base import Problems
+    from tickc.runtime.udf import Udf
     from tickc.task import Task
+    from tickc.variables import TaskFile
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,8 +81,10 @@ def _as_failure(error: BaseException) -> Failure:
     if kind == "TickError":
         _show_script_errors(error)
         return Failure("", code=REFUSED)
-    if kind in ("SourceError", "SinkError", "OutputError"):
+    if kind in ("SourceError", "SinkError", "OutputError", "UdfError"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
+    if kind in ("ConfigError", "VariablesError"):
+        return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
     if isinstance(error, OSError):
         return Failure(_os_message(error))
     if isinstance(error, MemoryError):
@@ -176,7 +180,19 @@ _vars = click.option(
     "--vars",
     "vars_file",
     metavar="FILE",
-    help='Values of template variables, JSON as Kapacitor takes it: {"crit": {"type": "float", "value": 90}}.',
+    help='Values of template variables, JSON as Kapacitor takes it: {"crit": {"type": "float", "value": 90}}; '
+    "or the file of a task made of a template, as `kapacitor define -file` takes it (JSON or YAML).",
+)
+_config = click.option(
+    "--config",
+    metavar="FILE",
+    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration. Naming it allows "
+    "its programs to be run, as --allow-exec does for handlers; no other program that a script asks for is run.",
+)
+_template = click.option(
+    "--template",
+    is_flag=True,
+    help="The script is a template: check its definition first, in which variables need no value.",
 )
 _passes = _several(
     click.option("--no-pass", "no_pass", multiple=True, metavar="NAME", help="Leave out an optimiser pass."),
@@ -192,7 +208,8 @@ _dbrp = click.option(
     help="Database and retention policy that the task reads where the script has no `dbrp`. [default: any]",
 )
 _script = click.argument("script", metavar="TASK.tick")
-_compiling = _several(_vars, _passes, _task, _dbrp)
+_compiling = _several(_vars, _config, _passes, _task, _dbrp)
+_SHARED = ("vars_file", "config", "no_pass", "no_passes", "task_name", "dbrp")  # parameters of `_compiling`
 
 
 def _read_script(path: str) -> str:
@@ -216,21 +233,19 @@ def _task_name(path: str) -> str:
     return "task" if path == "-" else Path(path).stem
 
 
-def _read_vars(path: str | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    import json
+def _read_vars(path: str | None) -> TaskFile:
+    from tickc import variables
 
-    try:
-        found = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"{path} is not JSON: {error}", code=REFUSED) from None
-    if not isinstance(found, dict):
-        example = '{"crit": {"type": "float", "value": 90.0}}'
-        raise Failure(f"{path} holds no JSON object", f"it should look like {example}", REFUSED)
-    return found
+    return variables.TaskFile() if path is None else variables.read(path)
+
+
+def _read_config(path: str | None) -> dict[str, Udf]:
+    """The user-defined functions that a configuration file declares."""
+    if path is None:
+        return {}
+    from tickc.runtime.udf import config
+
+    return config.read(path)
 
 
 def _without(no_pass: Sequence[str], no_passes: bool) -> Collection[str] | None:
@@ -256,18 +271,19 @@ def _dbrps(given: Sequence[str]) -> list[tuple[str, str]] | None:
     return pairs or None
 
 
-def _compiled(script: str, o: dict[str, Any]) -> Compiled:
+def _compiled(script: str, o: dict[str, Any], udfs: dict[str, Udf]) -> Compiled:
     from tickc.compiler import compile_script
 
     text = _read_script(script)
-    name = o["task_name"] or _task_name(script)
+    given = _read_vars(o["vars_file"])
     return compile_script(
         text,
         file=_script_file(script),
-        task=name,
-        vars=_read_vars(o["vars_file"]),
-        dbrps=_dbrps(o["dbrp"]),
+        task=o["task_name"] or given.id or _task_name(script),
+        vars=given.vars,
+        dbrps=_dbrps(o["dbrp"]) or given.dbrps,
         without=_without(o["no_pass"], o["no_passes"]),
+        udfs=udfs,
     )
 
 
@@ -275,14 +291,15 @@ def _load(path: str, o: dict[str, Any]) -> Task:
     """The task of a script or of a generated module."""
     from tickc.task import ModuleError, Task
 
+    udfs = _read_config(o["config"])
     if not path.endswith(".py"):
-        return Task.of(_compiled(path, o))
-    for option in ("vars_file", "no_pass", "no_passes", "task_name", "dbrp"):
-        if o[option]:
+        return Task.of(_compiled(path, o, udfs), udfs)
+    for option in _SHARED:
+        if o[option] and option != "config":
             shown = "--" + option.removesuffix("_file").removesuffix("_name").replace("_", "-")
             raise Failure(f"{shown} has no effect on a compiled module", f"give the script, not {path}", REFUSED)
     try:
-        return Task.load(path)
+        return Task.load(path, udfs)
     except OSError as error:
         raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
     except ModuleError as error:
@@ -332,24 +349,29 @@ class _Clock:
 @cli.command(short_help="Tell what is wrong with scripts.")
 @click.argument("scripts", metavar="TASK.tick…", nargs=-1, required=True)
 @_vars
+@_config
+@_template
 @click.pass_context
-def check(context: click.Context, scripts: Sequence[str], vars_file: str | None) -> None:
+def check(
+    context: click.Context, scripts: Sequence[str], vars_file: str | None, config: str | None, template: bool
+) -> None:
     """Tell what is wrong with scripts, each mistake with its line. Exit code 2 where a script has one.
 
     \b
     Examples:
       tickc check cpu_alert.tick
       tickc check tasks/*.tick --vars vars.json
+      tickc check --template templates/*.tick
     """
     from tickc.compiler import check_script
     from tickc.compiler.diagnostics import Source, TickError
 
-    given = _read_vars(vars_file)
+    given, udfs = _read_vars(vars_file).vars, _read_config(config)
     clock = _Clock(context)
     bad = 0
     for script in scripts:
         try:
-            check_script(Source(_read_script(script), _script_file(script)), given)
+            check_script(Source(_read_script(script), _script_file(script)), given, udfs=udfs, template=template)
             clock.tell(f"{script} is valid: checked")
         except TickError as error:
             _show_script_errors(error)
@@ -441,19 +463,26 @@ def _write_whole(path: str, text: str) -> None:
 @_script
 @click.option("-o", "--output", metavar="MODULE.py", default="-", help="Where the module goes. [default: stdout]")
 @click.option("--warm", is_flag=True, help="Also compile the machine code of the kernels, which is then cached.")
+@_template
 @_compiling
 @click.pass_context
-def compile_command(context: click.Context, script: str, output: str, warm: bool, **options: Any) -> None:
+def compile_command(
+    context: click.Context, script: str, output: str, warm: bool, template: bool, **options: Any
+) -> None:
     """Compile a script to a Python module, which can be read, imported and run.
 
     \b
     Examples:
       tickc compile cpu_alert.tick -o cpu_alert.py
       tickc compile cpu_alert.tick -o cpu_alert.py --vars vars.json --warm
+      tickc compile --template mean_alert.tick --vars cpu_alert.yaml -o cpu_alert.py
       python cpu_alert.py --input cpu.parquet
     """
     clock = _Clock(context)
-    compiled = _compiled(script, options)
+    udfs = _read_config(options["config"])
+    if template:
+        _check_template(script, options, udfs)
+    compiled = _compiled(script, options, udfs)
     clock.tell("compiled")
     text = compiled.module.text
     if output == "-":
@@ -465,8 +494,19 @@ def compile_command(context: click.Context, script: str, output: str, warm: bool
     if warm:
         from tickc.task import Task
 
-        Task.of(compiled).warm()
+        Task.of(compiled, udfs).warm()
         clock.tell("compiled machine code")
+
+
+def _check_template(script: str, options: dict[str, Any], udfs: dict[str, Udf]) -> None:
+    """Check a template as it is defined, and tell where the variables are said to be for another one."""
+    from tickc.compiler import check_script
+    from tickc.compiler.diagnostics import Source
+
+    check_script(Source(_read_script(script), _script_file(script)), udfs=udfs, template=True)
+    wanted = _read_vars(options["vars_file"]).template
+    if wanted and wanted != _task_name(script):
+        _say(f"note: {options['vars_file']} is for the template {wanted}")
 
 
 def _count(n: int, noun: str) -> str:
@@ -561,10 +601,11 @@ def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool) -> Non
     """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
+    from tickc.runtime.udf import closing
 
     collected, graph = Results(task.name), task.build()
     try:
-        for output in graph.run(rows):
+        for output in closing(graph, graph.run(rows)):
             collected.add(output)
     except TaskFailed as error:
         collected.failure = str(error)
@@ -661,7 +702,7 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
     from tickc import progress
     from tickc.runtime.graph import TaskFailed
 
-    compiling = {name: options.pop(name) for name in ("vars_file", "no_pass", "no_passes", "task_name", "dbrp")}
+    compiling = {name: options.pop(name) for name in _SHARED}
     loaded = _load(task, compiling)
     done = _Done()
     try:
@@ -718,7 +759,7 @@ def show(script: str, passes: bool, form: str | None, **options: Any) -> None:
     if form:
         _write_stdout(_drawn(script, passes, form, options))
         return
-    compiled = _compiled(script, options)
+    compiled = _compiled(script, options, _read_config(options["config"]))
     _write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
 
 
@@ -729,12 +770,13 @@ def _drawn(script: str, passes: bool, form: str, options: dict[str, Any]) -> str
     from tickc.compiler.diagnostics import Source
 
     title = options["task_name"] or _task_name(script)
+    udfs = _read_config(options["config"])
     if passes:
-        compiled = _compiled(script, options)
+        compiled = _compiled(script, options, udfs)
         vertices = draw.of_plan(compiled.plan, compiled.source)
     else:
         source = Source(_read_script(script), _script_file(script))
-        vertices = draw.of_pipeline(check_script(source, _read_vars(options["vars_file"])))
+        vertices = draw.of_pipeline(check_script(source, _read_vars(options["vars_file"]).vars, udfs=udfs))
     return draw.dot(title, vertices) if form == "dot" else draw.svg(title, vertices)
 
 

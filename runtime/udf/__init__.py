@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from tickc.runtime.batch import Batch
-    from tickc.runtime.graph import Graph, Output
+    from tickc.runtime.graph import Graph
+
+T = TypeVar("T")
 
 TYPES = ("bool", "int", "double", "string", "duration")  # of options, in the order of the protocol's numbers
 EDGES = ("stream", "batch")  # the same
@@ -88,8 +90,8 @@ def provide(graph: Graph, udfs: Udfs, task: str = "") -> Graph:
     return graph
 
 
-def closing(graph: Graph, outputs: Iterator[Output]) -> Iterator[Output]:
-    """The outputs of a graph; afterwards, whatever ended it, no function is left running."""
+def closing(graph: Graph, outputs: Iterator[T]) -> Iterator[T]:
+    """What comes of running a graph; afterwards, whatever ended it, no function is left running."""
     try:
         yield from outputs
     finally:

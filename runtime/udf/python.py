@@ -66,9 +66,9 @@ def udf(
 
     The batch has `time` (timestamps in ns, UTC), tags (dictionaries) and fields, in columns; its schema's metadata have
     `measurement`, with by_group also `group`, of a batch also `tmax` (ns). What comes back is read the same way:
-    columns of dictionaries are tags, the others fields. The column `__row__` numbers the rows: it tells where a row that comes
-    back belongs, and can be left out; as many rows as there were then stand for the rows themselves, and others for the
-    last one.
+    columns of dictionaries are tags, the others fields. The column `__row__` numbers the rows: it tells where a row
+    that comes back belongs, and can be left out; as many rows as there were then stand for the rows themselves, and
+    others for the last one.
     """
     provided = provides or wants
     for edge in (wants, provided):
