@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from tickc.compiler.pipeline import Node, node, prop, setter, state
+from tickc.compiler import ir
+from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
+from tickc.compiler.pipeline import Node, go_type, node, prop, setter, state
+
+T204, T304 = CODES["T204"], CODES["T304"]
 
 
-@node("sideload", later="it reads files and services beside the data")
+@node("sideload")
 class Sideload(Node):
     """Look up fields and tags in documents that the tags of a point lead to."""
 
@@ -30,3 +36,50 @@ class Sideload(Node):
     def tag(self, name: str, default: str) -> None:
         """A tag to look up, and its value where no document has it."""
         self.tags[name] = default
+
+    def check(self) -> Iterator[Diagnostic]:
+        for name, value in self.fields.items():
+            if type(value) not in (float, int, bool, str):
+                message = f"unsupported type {go_type(value)} for field {go_quote(name)}"
+                yield self.refuse(T204, message, "give a float, int, string or bool")
+
+    def start(self) -> Iterator[Diagnostic]:
+        from tickc.runtime.gotemplate import TemplateError
+        from tickc.runtime.settings import TextTemplate
+
+        for text in self.order_list:
+            try:
+                TextTemplate(text, "order")
+            except TemplateError as error:
+                yield self.refuse(T304, str(error))
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return SideloadOp(
+            source=self.source,
+            order=self.order_list,
+            fields=dict(self.fields) or None,
+            tags=dict(self.tags) or None,
+            **self.op_base(*inputs),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SideloadOp(ir.Op):
+    """Set fields and tags to what documents say for the tags of the row."""
+
+    operator: ClassVar[str] = "Sideload"
+
+    source: str
+    order: tuple[str, ...] = ir.setting(())
+    fields: dict[str, float | int | str | bool] | None = None
+    tags: dict[str, str] | None = None
+
+    def keeps(self, names: Collection[str]) -> bool:
+        return not {*names} & {*(self.fields or ()), *(self.tags or ())}
+
+    def needs(self, wanted: ir.Wanted) -> ir.Wanted:
+        from tickc.runtime.nodes.sideload import tags_read
+
+        read = tags_read(self.order)
+        own = ir.Wanted(None if read is None else frozenset(read))
+        return wanted.without_fields(*(self.fields or ())) | own

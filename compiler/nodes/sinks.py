@@ -36,7 +36,7 @@ class HttpOutOp(ir.Op):
     path: str
 
 
-@node("httpPost", desc="http_post", go="HTTPPostNode", later="it calls a web service for each point")
+@node("httpPost", desc="http_post", go="HTTPPostNode")
 class HttpPost(Node):
     """Send each point or batch to a web service."""
 
@@ -68,6 +68,42 @@ class HttpPost(Node):
             yield self.refuse(T303, "only one endpoint and url may be specified")
         if any(name.upper() == "AUTHENTICATE" for name in self.headers):
             yield self.refuse(T304, "cannot set 'authenticate' header")
+
+    def start(self) -> Iterator[Diagnostic]:
+        from tickc.runtime.gotemplate import TemplateError
+        from tickc.runtime.settings import TextTemplate
+
+        for url in self.urls:
+            try:
+                TextTemplate(url, "body")
+            except TemplateError as error:
+                yield self.refuse(T304, f"error in url templating: failed to parse template: {error}")
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return HttpPostOp(
+            url="".join(self.urls),
+            endpoint="".join(self.endpoints),
+            headers=dict(self.headers) or None,
+            code_field=self.code_field,
+            capture_response=self.capture_response,
+            timeout=self.timeout,
+            **self.op_base(*inputs),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HttpPostOp(ir.Op):
+    """Post rows with all their columns, and pass them on with the answer's status."""
+
+    operator: ClassVar[str] = "HttpPost"
+    effects: ClassVar[bool] = True
+
+    url: str = ir.setting("")
+    endpoint: str = ir.setting("")
+    headers: dict[str, str] | None = None
+    code_field: str = ir.setting("")
+    capture_response: bool = ir.setting(False)
+    timeout: int = ir.setting(0)
 
 
 @node("influxDBOut", desc="influxdb_out", gives=Edge.NONE, chains=False)
@@ -126,13 +162,7 @@ class InfluxDBOutOp(ir.Op):
     create: bool = ir.setting(False)
 
 
-@node(
-    "kapacitorLoopback",
-    desc="kapacitor_loopback",
-    gives=Edge.NONE,
-    chains=False,
-    later="it feeds other tasks of a running server",
-)
+@node("kapacitorLoopback", desc="kapacitor_loopback", gives=Edge.NONE, chains=False)
 class KapacitorLoopback(Node):
     """Write the points back into the streams of the server."""
 
@@ -156,3 +186,26 @@ class KapacitorLoopback(Node):
         if (self.database, self.retention_policy) in (self.pipeline.task_dbrps or ()):
             target = f"{go_quote(self.database)}.{go_quote(self.retention_policy)}"
             yield self.refuse(T304, f"loop detected on dbrp: {target}")
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        return KapacitorLoopbackOp(
+            database=self.database,
+            policy=self.retention_policy,
+            measurement=self.measurement,
+            tags=dict(self.tags) or None,
+            **self.op_base(*inputs),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KapacitorLoopbackOp(ir.Op):
+    """Hand points to other tasks; nothing comes behind."""
+
+    operator: ClassVar[str] = "KapacitorLoopback"
+    effects: ClassVar[bool] = True
+    gives: ClassVar[Edge] = Edge.NONE
+
+    database: str
+    policy: str
+    measurement: str = ir.setting("")
+    tags: dict[str, str] | None = None

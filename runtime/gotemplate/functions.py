@@ -22,6 +22,7 @@ from .values import (
     Iface,
     Int,
     Kind,
+    Maps,
     MapValue,
     Struct,
     Type,
@@ -85,12 +86,12 @@ def index(item: Any, *indexes: Any) -> Any:
     return item
 
 
-def _element(item: Any, at: Any) -> Uint8:
+def _element(item: Any, at: Any) -> Any:
     data = to_bytes(item) if isinstance(item, str) else item
     position = _index_argument(at, len(data))
     if position == len(data):
         raise CallError(f"reflect: {'string' if isinstance(item, str) else 'slice'} index out of range")
-    return Uint8(data[position])
+    return data[position] if isinstance(data, Maps) else Uint8(data[position])
 
 
 def lookup(table: MapValue, key: str, zero: bool = False) -> Any:

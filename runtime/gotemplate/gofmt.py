@@ -26,6 +26,7 @@ from .values import (
     Iface,
     Int,
     Kind,
+    Maps,
     MapValue,
     Missing,
     Month,
@@ -34,6 +35,7 @@ from .values import (
     Weekday,
     indirect,
     kind_of,
+    members,
     time_internals,
     type_of,
 )
@@ -204,6 +206,8 @@ class _Printer:
                 self.map_value(value, verb, depth)
             case Kind.STRUCT:
                 self.struct_value(value, verb, depth)
+            case Kind.SLICE if isinstance(value, Maps):
+                self.list_value(value, verb, "[", " ", "]")
             case Kind.SLICE:
                 self.bytes_value(value, verb)
             case Kind.POINTER:
@@ -286,12 +290,12 @@ class _Printer:
             case _:
                 self.list_value(data, verb, "[", " ", "]")
 
-    def list_value(self, data: Bytes, verb: str, start: str, between: str, end: str) -> None:
+    def list_value(self, data: Bytes | Maps, verb: str, start: str, between: str, end: str) -> None:
         self.write(start)
-        for index, byte in enumerate(data):
+        for index, element in enumerate(members(data)):
             if index:
                 self.write(between)
-            self.value(Uint8(byte), verb, 1)
+            self.value(element, verb, 1)
         self.write(end)
 
     # --- numbers

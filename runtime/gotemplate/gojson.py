@@ -16,6 +16,7 @@ from .values import (
     Iface,
     Int,
     Invalid,
+    Maps,
     MapValue,
     Missing,
     Month,
@@ -75,6 +76,10 @@ def _map(value: MapValue) -> str:
     return json_map(value.items)
 
 
+def _maps(value: Maps) -> str:
+    return f"[{','.join(map(marshal, value))}]"
+
+
 def json_map(items: Mapping[str, Any]) -> str:
     """A map with string keys, in the order of the keys."""
     return "{" + ",".join([f"{json_string(key)}:{marshal(items[key])}" for key in sorted(items)]) + "}"
@@ -89,7 +94,7 @@ def _unsupported(value: Any) -> str:
 
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
-    str: json_string, JS: json_string, float: json_float, MapValue: _map, Struct: _struct, GoTime: _time,
+    str: json_string, JS: json_string, float: json_float, MapValue: _map, Maps: _maps, Struct: _struct, GoTime: _time,
     bool: lambda value: "true" if value else "false", Iface: lambda value: marshal(value.value),
     Bytes: lambda value: f'"{b64encode(value).decode()}"', complex: _unsupported,
     **dict.fromkeys((int, Int, Uint8, Duration, Month, Weekday), int.__repr__),

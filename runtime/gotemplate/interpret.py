@@ -53,9 +53,9 @@ from .values import (
     Struct,
     StructType,
     Type,
-    Uint8,
     indirect,
     kind_of,
+    members,
     strip,
     type_of,
 )
@@ -222,7 +222,7 @@ class State:
                 whole = type(value)
                 return ((INVALID, whole(i)) for i in range(value))
             case Kind.SLICE:
-                return ((Int(i), Uint8(byte)) for i, byte in enumerate(value))
+                return ((Int(i), element) for i, element in enumerate(members(value)))
             case Kind.MAP:
                 return ((key, lookup(value, key)) for key in sorted(value.items))
             case Kind.INVALID:

@@ -3,8 +3,8 @@
 A Go value is represented by the Python value whose class tells its Go type:
 
     str string, float float64, bool bool, int int64 (of a point's field), Int int, Uint8 uint8, complex complex128,
-    Duration, GoTime, Month, Weekday, Location (*time.Location), Bytes []uint8, JS template.JS, Missing *ast.Missing,
-    MapValue a map, Struct a struct
+    Duration, GoTime, Month, Weekday, Location (*time.Location), Bytes []uint8, JS template.JS, Maps a slice of maps,
+    Missing *ast.Missing, MapValue a map, Struct a struct
 
 Two things of Go's reflection have no Python value: `INVALID` is reflect's zero Value (a map lookup without result,
 `nil`) and `Iface` wraps what still has the static type interface{}, which shows in error texts only.
@@ -94,6 +94,10 @@ class Bytes(bytes):
     """[]uint8."""
 
 
+class Maps(list[Any]):
+    """[]map[string]interface {}: a list of MapValue."""
+
+
 class Missing:
     """*ast.Missing: the value of a field that `eval` kept although it was absent; Kapacitor has only one."""
 
@@ -180,6 +184,7 @@ VALUE = Type("reflect.Value", Kind.STRUCT)
 STRING_MAP = Type("map[string]string", Kind.MAP, STRING)
 ANY_MAP = Type("map[string]interface {}", Kind.MAP, ANY)
 BYTES = Type("[]uint8", Kind.SLICE, UINT8)
+MAPS = Type("[]map[string]interface {}", Kind.SLICE, ANY_MAP)
 DURATION = Type("time.Duration", Kind.INT, stringer=True)
 MONTH = Type("time.Month", Kind.INT, stringer=True)
 WEEKDAY = Type("time.Weekday", Kind.INT, stringer=True)
@@ -190,8 +195,8 @@ TIME = StructType("time.Time", Kind.STRUCT, stringer=True, fields=(("wall", UINT
 
 _TYPES: dict[type, Type] = {
     bool: BOOL, int: INT64, Int: INT, Int32: INT32, Uint8: UINT8, Uint64: UINT64, float: FLOAT64, complex: COMPLEX128,
-    str: STRING, JS: SCRIPT, Bytes: BYTES, Duration: DURATION, Month: MONTH, Weekday: WEEKDAY, Location: LOCATION,
-    GoTime: TIME, Missing: MISSING,
+    str: STRING, JS: SCRIPT, Bytes: BYTES, Maps: MAPS, Duration: DURATION, Month: MONTH, Weekday: WEEKDAY,
+    Location: LOCATION, GoTime: TIME, Missing: MISSING,
 }  # fmt: skip
 
 
@@ -241,6 +246,11 @@ def indirect(value: Any) -> Any:
     """The value without interface and behind the pointer, if that can be seen through."""
     value = strip(value)
     return MISSING_STRUCT if type(value) is Missing else value
+
+
+def members(value: Any) -> list[Any]:
+    """The elements of a slice."""
+    return value if isinstance(value, Maps) else [Uint8(byte) for byte in value]
 
 
 def length(value: Any) -> int:

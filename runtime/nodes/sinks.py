@@ -1,4 +1,4 @@
-"""Where data leaves a task: httpOut and influxDBOut."""
+"""Where data leaves a task: httpOut, influxDBOut, kapacitorLoopback."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class InfluxDBOut(Operator):
     only to those that the node names; tags of the node win over tags of the point.
     """
 
+    kind = "influxDBOut"
+
     def __init__(
         self,
         *,
@@ -93,4 +95,24 @@ class InfluxDBOut(Operator):
         changes: dict[str, Any] = {k: Text.constant(v, n) for k, v in own.items() if v}
         if self.tags:
             changes["tags"] = {**rows.tags, **{k: Text.constant(v, n) for k, v in self.tags.items()}}
-        self.send("influxDBOut", f"{self.database}.{self.policy}", Write(rows.with_(**changes), self.unit))
+        self.send(self.kind, f"{self.database}.{self.policy}", Write(rows.with_(**changes), self.unit))
+
+
+class KapacitorLoopback(InfluxDBOut):
+    """Hands points back to the streams of a server, under another database and retention policy.
+
+    Kapacitor kapacitor_loopback.go: the points of a batch keep their batch's name, whatever the node says.
+    """
+
+    kind = "kapacitorLoopback"
+
+    def __init__(
+        self, *, name: str, database: str, policy: str, measurement: str = "", tags: Mapping[str, str] = {}
+    ) -> None:
+        super().__init__(name=name, database=database, policy=policy, measurement=measurement, tags=tags)
+
+    def segments(self, batch: Segments) -> Iterable[Batch]:
+        named, self.measurement = self.measurement, ""
+        made = super().segments(batch)
+        self.measurement = named
+        return made
