@@ -34,7 +34,7 @@ class Options:
     start, stop: ns, points with start <= time < stop. measurement: of rows that do not say theirs (None: the only one
     that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
     protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows are in
-    flight.
+    flight. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
     """
 
     start: int | None = None
@@ -46,6 +46,8 @@ class Options:
     precision: str = "ns"
     format: str | None = None
     batch_rows: int = BATCH_ROWS
+    clock: str = "data"
+    flush: bool = False
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Run:
     def __init__(self, graph: Graph, reads: Mapping[str, Any], paths: Paths, options: Options) -> None:
         """Opens the inputs; raises SourceError where they cannot be read."""
         self.graph = graph
+        graph.follow(options.clock)
+        self.flush = options.flush
         self.reads = reads
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
         self.input = _open(reads, paths, options)
@@ -125,9 +129,10 @@ class Run:
         began = clock.perf_counter()
         for kind, name in declared_sinks(self.graph):
             self._sink(sinks, kind, name)
-        for batches in self._rounds():
-            for output in self.graph.push(batches or {}, last=batches is None):
+        for outputs in self._rounds():
+            for output in outputs:
                 self._write(output, sinks)
+            self.summary.points_entered = self.graph.entered
             self.summary.points_read = self.input.rows_read
             self.summary.seconds = clock.perf_counter() - began
             yield self.summary
@@ -136,15 +141,13 @@ class Run:
         self.summary.seconds = clock.perf_counter() - began
         yield self.summary
 
-    def _rounds(self) -> Iterator[dict[int, list[Points]] | None]:
-        """What enters in each round; None at the end of the input."""
+    def _rounds(self) -> Iterator[Iterator[Output]]:
+        """What leaves the graph for each batch of rows, and at the end of the input."""
         for rows in self.input:
             rows = at_home(rows, self._home)
             self.columns.update(rows.tags, rows.fields)
-            entering = {i: [points] for i, op in self.sources if (points := op.rows(rows)) is not None}
-            self.summary.points_entered += sum(len(p[0]) for p in entering.values())
-            yield entering
-        yield None
+            yield self.graph.feed(rows)
+        yield self.graph.end(flush=self.flush)
 
     def _sink(self, sinks: Sinks, kind: str, name: str) -> tuple[Sink, SinkCount]:
         found = self._sinks.get((kind, name))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tickc.runtime.graph import Graph
+from tickc.runtime.graph import CLOCKS, Graph
 
 PRECISIONS = ("ns", "us", "ms", "s")
 FORMATS = ("parquet", "arrow", "jsonl", "lp")
@@ -57,7 +57,7 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
 
     options = Options(
         start=o.start, stop=o.stop, measurement=o.measurement, tags=o.tags, fields=o.fields, sort=o.sort,
-        precision=o.precision,
+        precision=o.precision, clock=o.clock, flush=o.flush,
     )  # fmt: skip
     graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
     summary, tables = backfill(graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
@@ -125,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fields", type=names, metavar="A,B", help="columns that are fields")
     parser.add_argument("--sort", action="store_true", help="order the rows by time first")
     parser.add_argument("--precision", choices=PRECISIONS, default="ns", help="of times in line protocol")
+    parser.add_argument("--clock", choices=CLOCKS, default="data", help="what barriers, stats and deadmans follow")
+    parser.add_argument("--flush", action="store_true", help="what is open at the end of the input comes out too")
     parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the output")
     parser.add_argument("--config", metavar="FILE", help="declares user-defined functions, whose programs may be run")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to the folder")

@@ -27,6 +27,8 @@ def backfill(
     input_format: str | None = None,
     batch_rows: int | None = None,
     format: str = "parquet",
+    clock: str = "data",
+    flush: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> Any:
@@ -38,7 +40,9 @@ def backfill(
     start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: accepted; one thread computes whatever it says,
     the next batches are decoded in the background. measurement: of rows that do not say theirs. tags, fields: columns
     that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
-    names do not tell. format: of the output: parquet, arrow, jsonl or lp. overwrite: replace what an earlier run wrote
+    names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and deadmans
+    follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
+    is open when the input ends, windows and the like, comes out. overwrite: replace what an earlier run wrote
     to `output`. on_step is called with (input, Summary so far) after each batch.
 
     Raises SourceError where an input cannot be read and OutputError where the output cannot be written; nothing is
@@ -59,6 +63,8 @@ def backfill(
         precision=precision,
         format=input_format,
         batch_rows=batch_rows or engine.BATCH_ROWS,
+        clock=clock,
+        flush=flush,
     )
     try:
         summary, tables = engine.backfill(

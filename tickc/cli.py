@@ -198,6 +198,18 @@ _passes = _several(
     click.option("--no-pass", "no_pass", multiple=True, metavar="NAME", help="Leave out an optimiser pass."),
     click.option("--no-passes", is_flag=True, help="Leave out all optimiser passes."),
 )
+
+
+def _clock(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--clock",
+        type=click.Choice(["wall", "data"]),
+        default=default,
+        show_default=True,
+        help="What barriers, stats and deadmans follow: the times of the data, or the wall, which never strikes here.",
+    )
+
+
 _task = click.option(
     "--task", "task_name", metavar="NAME", help="The task's id (.TaskName). [default: the script's file name]"
 )
@@ -207,6 +219,7 @@ _dbrp = click.option(
     metavar="DB.RP",
     help="Database and retention policy that the task reads where the script has no `dbrp`. [default: any]",
 )
+_flush = click.option("--flush", is_flag=True, help="What is open at the end of the input, windows and the like, too.")
 _script = click.argument("script", metavar="TASK.tick")
 _compiling = _several(_vars, _config, _passes, _task, _dbrp)
 _SHARED = ("vars_file", "config", "no_pass", "no_passes", "task_name", "dbrp")  # parameters of `_compiling`
@@ -525,6 +538,8 @@ def _count(n: int, noun: str) -> str:
 @click.option("--start", type=_Moment(), metavar="TIME", help="With --data: replay points from this time (RFC 3339).")
 @click.option("--stop", type=_Moment(), metavar="TIME", help="With --data: replay points before this time (RFC 3339).")
 @click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
+@_clock("wall")
+@_flush
 @_compiling
 @click.pass_context
 def replay(context: click.Context, task: str, recordings: Sequence[str], results: str, **options: Any) -> None:
@@ -551,7 +566,7 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
         raise
     clock.tell("loaded the task")
     rows, problems = _recorded_rows(recordings, options)
-    _replay(loaded, rows, results, clock.verbose)
+    _replay(loaded, rows, results, clock.verbose, clock=options["clock"], flush=options["flush"])
     clock.tell("replayed")
     _tell_problems(problems)
 
@@ -597,7 +612,7 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool) -> None:
+def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool, *, clock: str, flush: bool) -> None:
     """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
@@ -605,7 +620,7 @@ def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool) -> Non
 
     collected, graph = Results(task.name), task.build()
     try:
-        for output in closing(graph, graph.run(rows)):
+        for output in closing(graph, graph.run(rows, clock=clock, flush=flush)):
             collected.add(output)
     except TaskFailed as error:
         collected.failure = str(error)
@@ -677,6 +692,8 @@ def _write_results(path: str, document: str) -> None:
     show_default=True,
     help="Of the output; lp is line protocol. Alerts are always JSON Lines too.",
 )
+@_clock("data")
+@_flush
 @click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
 @click.option(
     "--workers",

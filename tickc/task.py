@@ -66,9 +66,13 @@ class Task:
         """The graph of operators with fresh state."""
         return provide(self.module.build(), self.udfs, self.name)
 
-    def process(self, batches: Iterable[Rows]) -> Iterator[Output]:
-        """Send rows through the task; yields what leaves it, in order, then what the end of the input releases."""
-        return closing(graph := self.build(), graph.run(batches))
+    def process(self, batches: Iterable[Rows], *, clock: str = "wall", flush: bool = False) -> Iterator[Output]:
+        """Send rows through the task; yields what leaves it, in order, then what the end of the input releases.
+
+        clock: what barriers, statistics and deadmans follow: "wall", which a replay outruns, so that they never strike,
+        or "data", the times of the points. flush: what is open when the input ends, windows and the like, comes out.
+        """
+        return closing(graph := self.build(), graph.run(batches, clock=clock, flush=flush))
 
     def locate(self, error: BaseException) -> str | None:
         """Where in the script an error arose that an operator raised: `in window2 (lines 5-8)`; None where in none.
@@ -92,11 +96,11 @@ class Task:
 
         warm(self.build(), self.module.READS)
 
-    def replay(self, recording: Any) -> Results:
+    def replay(self, recording: Any, *, clock: str = "wall", flush: bool = False) -> Results:
         """Replay a recording as Kapacitor does and collect all results.
 
         recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable).
-        Where the task fails, the results hold what came before and the failure.
+        clock, flush: as in `process`. Where the task fails, the results hold what came before and the failure.
         """
         from tickc.runtime.batch import Rows
         from tickc.runtime.graph import TaskFailed
@@ -110,7 +114,7 @@ class Task:
             recording = read_recording(recording)
         results = Results(self.name)
         try:
-            for output in self.process(recording):
+            for output in self.process(recording, clock=clock, flush=flush):
                 results.add(output)
         except TaskFailed as error:
             results.failure = str(error)
