@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.sources.base import BATCH_ROWS, Codes, Problems, SourceError, Wanted, os_reason
+from tickc.runtime.sources.base import BATCH_ROWS, Codes, Conjunct, Problems, SourceError, Wanted, os_reason
 from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, is_text, layout, pieces
+from tickc.runtime.sources.prefilter import read_rows, selective, usable
 
 GROUP_BYTES = 128 << 20  # a Parquet row group that decodes to more is read piece by piece
 PIECE_ROWS = 131_072
@@ -186,8 +187,11 @@ class Parquet(Columnar):
         texts = [c for c in columns if is_text(self.schema.field(c).type)]
         file = pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts)
         groups = self.groups()
+        conjuncts = self._selective(groups)
         try:
-            if sum(rows for _, _, rows in groups) and max(r for _, _, r in groups) * 8 * len(columns) <= GROUP_BYTES:
+            if conjuncts:
+                yield from self._filtered(groups, columns, conjuncts)
+            elif sum(rows for _, _, rows in groups) and max(r for _, _, r in groups) * 8 * len(columns) <= GROUP_BYTES:
                 threads = len(groups) == 1
                 tasks = [partial(file.read_row_group, g, columns=columns, use_threads=threads) for g, _, _ in groups]
                 starts = [first for _, first, _ in groups]
@@ -197,6 +201,23 @@ class Parquet(Columnar):
                 yield from self._piecewise(file, groups, columns)
         finally:
             file.close()
+
+    def _selective(self, groups: list[RowGroup]) -> list[Conjunct]:
+        """The filters that are worth decoding their columns first: all of them, where one lets few rows pass."""
+        conjuncts = usable(self.job.wanted.predicate, self.schema)
+        at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
+        for g, _, _ in groups[:1]:
+            found = [self.metadata.row_group(g).column(at[c[0]]).statistics for c in conjuncts]
+            if any(selective(c, s) for c, s in zip(conjuncts, found)):
+                return conjuncts
+        return []
+
+    def _filtered(
+        self, groups: list[RowGroup], columns: list[str], conjuncts: list[Conjunct]
+    ) -> Iterator[tuple[Any, int]]:
+        tasks = [partial(read_rows, self.path, first, rows, columns, conjuncts) for _, first, rows in groups]
+        for (_, first, _), table in zip(groups, ahead(tasks)):
+            yield from _whole(table, first)
 
     def _piecewise(self, file: Any, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
         for group, first, _ in groups:
