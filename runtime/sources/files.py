@@ -181,26 +181,28 @@ class Parquet(Columnar):
         return schema
 
     def batches(self) -> Iterator[tuple[Any, int]]:
+        columns = self.plan.columns()
+        groups = self.groups()
+        if conjuncts := self._selective(groups):
+            yield from self._filtered(groups, columns, conjuncts)
+        elif groups and max(rows for _, _, rows in groups) * 8 * len(columns) <= GROUP_BYTES:
+            threads = len(groups) == 1
+            tasks = [partial(self._read_group, g, columns, threads) for g, _, _ in groups]
+            for (_, first, _), table in zip(groups, ahead(tasks)):
+                yield from _whole(table, first)
+        else:
+            yield from self._piecewise(groups, columns)
+
+    def _file(self) -> Any:
+        """A reader of its own: Arrow's is not made for several threads."""
         import pyarrow.parquet as pq
 
-        columns = self.plan.columns()
-        texts = [c for c in columns if is_text(self.schema.field(c).type)]
-        file = pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts)
-        groups = self.groups()
-        conjuncts = self._selective(groups)
-        try:
-            if conjuncts:
-                yield from self._filtered(groups, columns, conjuncts)
-            elif sum(rows for _, _, rows in groups) and max(r for _, _, r in groups) * 8 * len(columns) <= GROUP_BYTES:
-                threads = len(groups) == 1
-                tasks = [partial(file.read_row_group, g, columns=columns, use_threads=threads) for g, _, _ in groups]
-                starts = [first for _, first, _ in groups]
-                for first, table in zip(starts, ahead(tasks)):
-                    yield from _whole(table, first)
-            else:
-                yield from self._piecewise(file, groups, columns)
-        finally:
-            file.close()
+        texts = [c for c in self.plan.columns() if is_text(self.schema.field(c).type)]
+        return pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts)
+
+    def _read_group(self, group: int, columns: list[str], threads: bool) -> Any:
+        with self._file() as file:
+            return file.read_row_group(group, columns=columns, use_threads=threads)
 
     def _selective(self, groups: list[RowGroup]) -> list[Conjunct]:
         """The filters that are worth decoding their columns first: all of them, where one lets few rows pass."""
@@ -219,11 +221,12 @@ class Parquet(Columnar):
         for (_, first, _), table in zip(groups, ahead(tasks)):
             yield from _whole(table, first)
 
-    def _piecewise(self, file: Any, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
-        for group, first, _ in groups:
-            for batch in one_ahead(file.iter_batches(PIECE_ROWS, [group], columns)):
-                yield batch, first
-                first += batch.num_rows
+    def _piecewise(self, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
+        with self._file() as file:
+            for group, first, _ in groups:
+                for batch in one_ahead(file.iter_batches(PIECE_ROWS, [group], columns)):
+                    yield batch, first
+                    first += batch.num_rows
 
     def groups(self) -> list[RowGroup]:
         """(number, first row, rows) of the row groups that may hold wanted rows, by their statistics."""
