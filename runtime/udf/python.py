@@ -68,7 +68,7 @@ def udf(
     `measurement`, with by_group also `group`, of a batch also `tmax` (ns). What comes back is read the same way:
     columns of dictionaries are tags, the others fields. The column `__row__` numbers the rows: it tells where a row
     that comes back belongs, and can be left out; as many rows as there were then stand for the rows themselves, and
-    others for the last one.
+    others for the last one. A tag of the group that does not come back is that of the row.
     """
     provided = provides or wants
     for edge in (wants, provided):
@@ -129,7 +129,7 @@ class _PythonSession:
             if not self.is_class or not hasattr(instance, "finish"):
                 continue
             rows, group = self.last[key]
-            names = _Arrow(rows)
+            names = _Arrow(rows, self.groups[self.groups.codes[group]].dims)
             at = np.zeros(1, np.int64)
             for made in _batches(_called(instance.finish)):
                 parts.append(_Part(*names.back(made), at, np.full(1, self.seq), group, int(rows.time[-1])))
@@ -182,8 +182,9 @@ class _PythonSession:
     ) -> Iterator[_Part]:
         if not len(rows):
             return
-        names = _Arrow(rows)
         group = batch.groups[int(batch.group[at[-1] if j < 0 else j])]
+        members = {*batch.group[at].tolist()} if j < 0 else {int(batch.group[j])}
+        names = _Arrow(rows, sorted({d for g in members for d in batch.groups[g].dims}))
         tmax = int(rows.time[-1]) if isinstance(batch, Points) else int(batch.tmax[j])
         made = self._call(key, names.batch({"measurement": rows.name.at(0) or "", **about}))
         self.last[key] = (rows.take(slice(len(rows) - 1, None)), group.id)
@@ -314,10 +315,12 @@ def _batches(given: Any) -> list[pa.RecordBatch]:
 class _Arrow:
     """The record batch of some rows, and rows from what a function made of it."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, dims: Iterable[str]) -> None:
+        """dims: the dimensions of the rows' groups, whose tags need not come back."""
         from tickc.runtime.sinks.columns import Frame
 
         self.rows = rows
+        self.dims = [d for d in dims if d in rows.tags]
         self.frame = Frame(measurement=False)
 
     def batch(self, about: Mapping[str, str]) -> pa.RecordBatch:
@@ -347,6 +350,7 @@ class _Arrow:
                 own = kinds.get(name, name)
                 fields[own] = _merged(fields[own], column) if own in fields else column
         came = self.rows.take(row)
+        tags = {**{d: came.tags[d] for d in self.dims if d not in tags}, **tags}
         made = Rows(_time(batch.column(names.index("time"))), came.name, came.database, came.policy, tags, fields)
         return made, row, batch.schema.metadata or {}
 
