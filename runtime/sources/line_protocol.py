@@ -5,7 +5,7 @@ The rules are those of InfluxDB 1.x, read off its parser (models/points.go), wit
 - a newline outside quotes always ends a line, also after a backslash, and CR LF ends one as LF does;
 - where a line with a string over several lines is malformed, reading goes on at its second line, since most likely a
   quote is missing; so an unclosed quote costs one line, not the rest of the file;
-- text right after a closing quote, an empty field key, and text that is not UTF-8 are errors.
+- text right after a closing quote, two backslashes at the end of a field key, and text that is not UTF-8 are errors.
 
 A malformed line is dropped as a whole and counted; of the first ten it is kept where and why.
 
@@ -156,7 +156,7 @@ class LineParser:
     def _batch(self, size: int) -> Batch:
         self.strings.slots[:] = 0
         self.cursor[scan.STRINGS] = self.cursor[scan.ROWS] = 0
-        width = max(8, len(self.columns) + 4)
+        width = max(8, 2 * len(self.columns))
         rows = min(self.batch_rows, max(16, CELLS // width), size // 6 + 2)
         return Batch(rows, width)
 

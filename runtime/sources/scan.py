@@ -739,7 +739,7 @@ def begin_line(buf, words, pos, stop, final, recording):  # type: ignore[no-unty
         return DONE, begin, end
     if buf[begin] == COMMA:
         return NO_MEASUREMENT, begin, end
-    return NO_FIELDS, end, end
+    return NO_FIELDS, end - 1 if buf[end - 1] == RETURN else end, end
 
 
 @kernel
@@ -866,6 +866,9 @@ def scan_lines(  # type: ignore[no-untyped-def]
                         buf, words, p, stop, final, column >= 0, cursor, strings, string_hash, string_slots
                     )
                     broken = broken or more
+                    if outcome == DONE and more and buf[q] != COMMA and buf[q] != SPACE and not ends_line(buf, q):
+                        outcome = OPEN_STRING  # rather than text after a quote that belongs to a later line
+                        q = p
                 else:
                     kind = BOOL
                     outcome, bits, q = read_boolean(buf, p)
