@@ -29,6 +29,7 @@ _HOMES = {
     "InfluxQL": "nodes.influxql",
     "Join": "nodes.join",
     "KapacitorLoopback": "nodes.sinks",
+    "JoinedFolds": "nodes.fold",
     "Log": "nodes.rows",
     "Loop": "nodes.loop",
     "NoOp": "nodes.rows",

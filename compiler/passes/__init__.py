@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tickc.compiler.ir import Plan
 from tickc.compiler.passes.fold_constants import fold_constants
+from tickc.compiler.passes.fuse_joins import fuse_joins
 from tickc.compiler.passes.fuse_kernels import fuse_kernels
 from tickc.compiler.passes.fuse_rows import fuse_rows
 from tickc.compiler.passes.fuse_windows import fuse_windows
@@ -26,6 +27,7 @@ PASSES: tuple[tuple[str, Callable[[Plan], Plan]], ...] = tuple(
         share_pipelines,
         push_filters,
         fuse_windows,
+        fuse_joins,
         fuse_kernels,
         prune_columns,
         fuse_rows,

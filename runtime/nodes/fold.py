@@ -11,7 +11,7 @@ a second accumulator holds what would be left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,8 +213,9 @@ def fold_windows(  # type: ignore[no-untyped-def]
 
     time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1
     where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]; node: i8[2], the last kind that was
-    asked for and the last that had a reducer. Writes for each emission its row, batch time, kind and number of values, and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns
-    (emissions, values that could not be used).
+    asked for and the last that had a reducer. Writes for each emission its row, batch time, kind and number of values,
+    and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns (emissions, values that could not be
+    used).
     """
     emitted = 0
     wrong = 0
@@ -299,10 +300,118 @@ def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_
     return emitted
 
 
-class WindowFold(Operator):
-    """A window by time and the aggregate of one field over it, where windows do not overlap."""
+Aggregate = tuple[str, str, str]  # function, field, name of the result
 
-    STATE = ("names", "state", "sums", "node", "groups")
+
+class _Fold:
+    """The state of one aggregate: accumulators by group, and what the node was asked for (see resolve.py)."""
+
+    def __init__(self, function: str, field: str) -> None:
+        self.function, self.field = function, field
+        self.state = np.zeros((0, WIDTH), np.int64)
+        self.sums = np.zeros((0, 4))
+        self.node = np.array([NONE, NONE], np.int64)
+
+    def snapshot(self) -> tuple[Array, Array, Array]:
+        return self.state, self.sums, self.node
+
+    def restore(self, saved: tuple[Array, Array, Array]) -> None:
+        self.state, self.sums, self.node = saved
+
+
+class _Results:
+    """Room for the results of up to n windows of one aggregate; see `fold_windows`."""
+
+    def __init__(self, n: int) -> None:
+        self.row, self.tmax, self.kind, self.count = np.empty((4, n), np.int64)
+        self.floats, self.ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
+
+
+class JoinedFolds(Operator):
+    """A window by time and aggregates over it, where windows do not overlap; a window comes out where all of them have
+    a result, named `stream_name` or as its group. The windows of all aggregates end at the same rows."""
+
+    STATE = ("names", "folds", "groups")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        aggregates: Sequence[Aggregate],
+        period: int,
+        every: int,
+        align: bool = False,
+        fill_period: bool = False,
+        stream_name: str = "",
+    ) -> None:
+        super().__init__(name=name)
+        self.folds = [_Fold(function, field) for function, field, _ in aggregates]
+        self.as_names = tuple(as_name for _, _, as_name in aggregates)
+        self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
+        self.stream_name = stream_name
+        self.names = Names()
+        self.groups = Groups()  # those of the input
+
+    def points(self, batch: Points) -> Iterable[Batch]:
+        self.groups = batch.groups
+        self.names.learn(batch.group, batch.groups, batch.rows.name)
+        results = [_Results(len(batch)) for _ in self.folds]
+        emitted = 0
+        for fold, out in zip(self.folds, results):
+            emitted = self._fold(fold, batch, out)
+        row = results[0].row[:emitted]
+        yield from self._emit(batch.group[row], batch.seq[row], results)
+
+    def _fold(self, fold: _Fold, batch: Points, out: _Results) -> int:
+        fold.state = grown(fold.state, len(batch.groups))
+        fold.sums = grown(fold.sums, len(batch.groups))
+        kinds, f, i = _operands(batch.rows.field(fold.field))
+        emitted, wrong = fold_windows(
+            batch.rows.time, batch.group, kinds, f, i, fold.state, fold.sums, fold.node, self.period, self.every,
+            YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function], out.row, out.tmax, out.kind,
+            out.count, out.floats, out.ints,
+        )  # fmt: skip
+        if wrong:
+            self.errors[f"field {fold.field} is missing or of another type"] += wrong
+        return int(emitted)
+
+    def flush(self) -> Iterable[Batch]:
+        """The windows that hold a point which has not come out yet, as their next emission would be."""
+        results = [_Results(len(fold.state)) for fold in self.folds]
+        emitted = 0
+        for fold, out in zip(self.folds, results):
+            emitted = flush_folds(
+                fold.state, fold.sums, fold.node, FUNCTIONS[fold.function], out.row, out.tmax, out.kind, out.count,
+                out.floats, out.ints,
+            )  # fmt: skip
+        group = results[0].row[:emitted].astype(np.int32)
+        return self._emit(group, np.full(emitted, AT_THE_END), results)
+
+    def _emit(self, group: Array, seq: Array, results: Sequence[_Results]) -> Iterable[Batch]:
+        """The results of the windows that end; group, seq: i4[m], i8[m] of these."""
+        m = len(group)
+        there = np.logical_and.reduce([out.kind[:m] != NONE for out in results])
+        if not there.any():
+            return
+        chosen = slice(0, m) if there.all() else np.flatnonzero(there)
+        columns = {
+            name: _column(fold.function, *(a[:m][chosen] for a in (out.kind, out.count, out.floats, out.ints)))
+            for name, fold, out in zip(self.as_names, self.folds, results)
+        }
+        group, seq = group[chosen], seq[chosen]
+        tmax = self._time(results[0].tmax[:m][chosen], results[0].count[:m][chosen])
+        nothing = Text.constant("", len(group))
+        name = Text.constant(self.stream_name, len(group)) if self.stream_name else self.names.of(group)
+        rows = Rows(tmax, name, nothing, nothing, group_tags(self.groups, group), columns)
+        yield Points(rows, group, self.groups, seq)
+
+    def _time(self, tmax: Array, count: Array) -> Array:
+        """The times of the results."""
+        return tmax
+
+
+class WindowFold(JoinedFolds):
+    """A window by time and the aggregate of one field over it, where windows do not overlap."""
 
     def __init__(
         self,
@@ -317,65 +426,15 @@ class WindowFold(Operator):
         fill_period: bool = False,
         point_times: bool = False,
     ) -> None:
-        super().__init__(name=name)
-        self.function, self.field, self.as_name = function, field, as_name
-        self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
-        self.point_times = point_times
-        self.names = Names()
-        self.groups = Groups()  # those of the input
-        self.state = np.zeros((0, WIDTH), np.int64)
-        self.sums = np.zeros((0, 4))
-        self.node = np.array([NONE, NONE], np.int64)
+        window = {"period": period, "every": every, "align": align, "fill_period": fill_period}
+        super().__init__(name=name, aggregates=[(function, field, as_name)], **window)
+        self.point_times = function if point_times else ""
 
-    def points(self, batch: Points) -> Iterable[Batch]:
-        self.groups = batch.groups
-        self.names.learn(batch.group, batch.groups, batch.rows.name)
-        self.state = grown(self.state, len(batch.groups))
-        self.sums = grown(self.sums, len(batch.groups))
-        n = len(batch)
-        row, tmax, kind, count = np.empty((4, n), np.int64)
-        floats, ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
-        kinds, f, i = _operands(batch.rows.field(self.field))
-        emitted, wrong = fold_windows(
-            batch.rows.time, batch.group, kinds, f, i, self.state, self.sums, self.node, self.period, self.every,
-            YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[self.function], row, tmax, kind, count,
-            floats, ints,
-        )  # fmt: skip
-        if wrong:
-            self.errors[f"field {self.field} is missing or of another type"] += wrong
-        row = row[:emitted]
-        yield from self._emit(batch.group[row], batch.seq[row], tmax, kind, count, floats, ints)
-
-    def flush(self) -> Iterable[Batch]:
-        """The windows that hold a point which has not come out yet, as their next emission would be."""
-        n = len(self.state)
-        group, tmax, kind, count = np.empty((4, n), np.int64)
-        floats, ints = np.empty((n, 2)), np.empty((n, 2), np.int64)
-        function = FUNCTIONS[self.function]
-        emitted = flush_folds(self.state, self.sums, self.node, function, group, tmax, kind, count, floats, ints)
-        group = group[:emitted].astype(np.int32)
-        return self._emit(group, np.full(emitted, AT_THE_END), tmax, kind, count, floats, ints)
-
-    def _emit(
-        self, group: Array, seq: Array, tmax: Array, kind: Array, count: Array, floats: Array, ints: Array
-    ) -> Iterable[Batch]:
-        """The results of the windows that have one. group, seq: i4[m], i8[m] of those that end; the others are as
-        `_results` has them, of m or more."""
-        m = len(group)
-        column, there = _results(self.function, *(a[:m] for a in (kind, count, floats, ints)))
-        if not there.any():
-            return
-        tmax, count = tmax[:m], count[:m]
-        if not there.all():
-            group, seq, tmax, count = group[there], seq[there], tmax[there], count[there]
-        if self.point_times and self.function == "sum":
-            tmax = np.zeros_like(tmax)
-        elif self.point_times and self.function == "count":
-            tmax = np.where(count == 0, 0, tmax)
-        nothing = Text.constant("", len(group))
-        tags = group_tags(self.groups, group)
-        rows = Rows(tmax, self.names.of(group), nothing, nothing, tags, {self.as_name: column})
-        yield Points(rows, group, self.groups, seq)
+    def _time(self, tmax: Array, count: Array) -> Array:
+        """`sum` gives its points the time 0 when it is asked for point times, `count` those of empty windows."""
+        if self.point_times == "sum":
+            return np.zeros_like(tmax)
+        return np.where(count == 0, 0, tmax) if self.point_times == "count" else tmax
 
 
 def _operands(column: Column) -> tuple[Array, Array, Array]:
@@ -385,21 +444,18 @@ def _operands(column: Column) -> tuple[Array, Array, Array]:
     return kinds, floats, column.data.get(Kind.INT, np.zeros(1, np.int64))
 
 
-def _results(function: str, kind: Array, count: Array, floats: Array, ints: Array) -> tuple[Column, Array]:
-    """The column of the windows that have a result, and bool[m] which do."""
-    there = kind != NONE
-    if not there.all():
-        kind, count, floats, ints = kind[there], count[there], floats[there], ints[there]
+def _column(function: str, kind: Array, count: Array, floats: Array, ints: Array) -> Column:
+    """The results of windows that have one."""
     if function == "count":
-        return Column.of(Kind.INT, count), there
+        return Column.of(Kind.INT, count)
     is_int = kind == INT_KIND
     with np.errstate(all="ignore"):
         if function == "sum":
-            return _numbers(floats[:, 0], ints[:, 0], is_int), there
+            return _numbers(floats[:, 0], ints[:, 0], is_int)
         if function == "mean":
             total = np.where(is_int, ints[:, 0].astype(np.float64), floats[:, 0]) if is_int.any() else floats[:, 0]
-            return Column.of(Kind.FLOAT, total / count), there
-        return _numbers(floats[:, 1] - floats[:, 0], ints[:, 1] - ints[:, 0], is_int), there
+            return Column.of(Kind.FLOAT, total / count)
+        return _numbers(floats[:, 1] - floats[:, 0], ints[:, 1] - ints[:, 0], is_int)
 
 
 def _numbers(floats: Array, ints: Array, is_int: Array) -> Column:
