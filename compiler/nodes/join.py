@@ -90,6 +90,7 @@ class Join(Node):
             tolerance=self.tolerance,
             stream_name=self.stream_name,
             fill=self.filling,
+            delete_all=self.delete_all,
             **self.op_base(*inputs),
         )
 
@@ -115,6 +116,7 @@ class JoinOp(ir.Op):
     tolerance: int = ir.setting(0)
     stream_name: str = ir.setting("")
     fill: str | int | float | None = ir.setting(None)
+    delete_all: bool = ir.setting(False)
     fields: tuple[tuple[str, ...] | None, ...] | None = ir.setting(None)
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tickc.runtime.batch import (
+    BARRIER,
+    DELETE,
     DTYPES,
     Array,
     Batch,
     Column,
     Group,
     Groups,
+    Marks,
     Points,
     Rows,
     Segments,
@@ -32,7 +36,7 @@ from tickc.runtime.batch import (
     group_id,
     select,
 )
-from tickc.runtime.graph import Operator
+from tickc.runtime.graph import AT_THE_END, NEVER, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import select as columns
@@ -42,9 +46,9 @@ from tickc.runtime.nodes.stream import YEAR_ONE, round_
 from tickc.runtime.nodes.window import grown
 
 SOURCE, TIME, GROUP, ROW = range(4)  # rows of an i8[4, n] array of messages: parent, rounded time, group, row there
-NEVER = -(2**63)  # the time of a parent that has sent nothing yet
-AT_THE_END = 2**63 - 1  # seq of what the end of the input releases
+SEQ, PLACE = 0, 3  # rows of an i8[4, k] array of barriers, with TIME and GROUP: before which message held they stand
 NO_GROUPS = Groups()
+_NOTHING = np.zeros(0, np.int64)
 
 
 @kernel
@@ -195,10 +199,11 @@ def take_sets(messages, slot, time, g, cause, only_complete, drop, queue, link, 
 def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-untyped-def]
     """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
 
-    messages: i8[4, n], the first `first` of them waiting from earlier rounds. heads: i8[groups, parents], the last time
-    of each parent, updated. drop: leave out sets that lack a parent. last: the input ends, all is released. Writes
-    waiting: bool[n], the messages that go on waiting, and for each set in out: i8[parents + 3, n] the rows (-1: none),
-    the time, the group, and the message that released it (at the end: its earliest). Returns the number of sets.
+    messages: i8[4, n], the first `first` of them waiting from earlier rounds; one whose row is -1 is a barrier, which
+    only says how far its parent is. heads: i8[groups, parents], the last time of each parent, updated. drop: leave out
+    sets that lack a parent. last: the input ends, all is released. Writes waiting: bool[n], the messages that go on
+    waiting, and for each set in out: i8[parents + 3, n] the rows (-1: none), the time, the group, and the message that
+    released it (at the end: its earliest). Returns the number of sets.
     """
     n = messages.shape[1]
     groups, parents = heads.shape
@@ -215,7 +220,7 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
         s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
         slot = lowest[g]
         fits = 0
-        if slot >= 0 and i >= first and times[slot] == t:
+        if slot >= 0 and i >= first and times[slot] == t and messages[ROW, i] >= 0:
             fits = waiting_for(queue, link, slot, s)
         if fits > 0:  # as usual, it completes the oldest set; not being past that time, it releases nothing else
             heads[g, s] = t
@@ -234,8 +239,11 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
             if fits == 2:
                 spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
             continue
-        at = slot_before(times, later, earlier, cursor[g, s] if cursor[g, s] >= 0 else slot, t)
-        made = at < 0 or times[at] != t
+        barrier = messages[ROW, i] < 0
+        at = -1
+        if not barrier:
+            at = slot_before(times, later, earlier, cursor[g, s] if cursor[g, s] >= 0 else slot, t)
+        made = not barrier and (at < 0 or times[at] != t)
         if made:
             slot = spare
             if slot >= 0:
@@ -254,14 +262,15 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
             for p in range(parents):
                 queue[slot, p] = -1
             at = slot
-        cursor[g, s] = at
-        if queue[at, s] < 0:
-            queue[at, s] = i
-        else:
-            link[back[at, s]] = i
-        back[at, s] = i
-        link[i] = -1
-        waiting[i] = True
+        waiting[i] = not barrier
+        if not barrier:
+            cursor[g, s] = at
+            if queue[at, s] < 0:
+                queue[at, s] = i
+            else:
+                link[back[at, s]] = i
+            back[at, s] = i
+            link[i] = -1
         if i < first:
             continue
         heads[g, s] = t
@@ -444,6 +453,15 @@ class Matching:
     def restore(self, saved: Any) -> None:
         self.low, self.reported, self.waiting = saved
 
+    def forget(self, parent: int, ids: Sequence[str], everywhere: bool) -> None:
+        """Drop what waits in the larger groups `ids`, and the parent's low mark there, or all low marks."""
+        keys = [self.keys.codes[i] for i in ids if i in self.keys.codes]
+        self.waiting = self.waiting[:, ~np.isin(self.key[self.waiting[GROUP]], keys)]
+        if everywhere:
+            self.low[:] = NEVER
+        else:
+            self.low[keys, parent] = NEVER
+
     def process(self, messages: Array, groups: Groups) -> Array:
         """i8[5, n]: what goes on for i8[4, n] new messages of `groups`; the last row has the number of the new message
         that caused it."""
@@ -501,6 +519,11 @@ class Merged:
             self._tables[id(groups)] = groups, table
         return table[group]
 
+    def marks(self, marks: Marks) -> Marks:
+        """Marks with own codes; they keep their groups' ids."""
+        self.encode(marks.group, marks.groups)  # so that groups which marks bring have names
+        return marks.among(self.groups)
+
 
 def together(parts: Sequence[Batch]) -> Batch | None:
     """The messages of several batches (of own codes, without a table of groups) as one; None where there are none."""
@@ -536,6 +559,20 @@ class _Meeting(Operator):
 
     def finish(self) -> Iterable[Batch]:
         return self._meet([None] * len(self.held), last=True)
+
+    def marks_of(self, parent: int, marks: Marks) -> Iterable[Any]:
+        """Take in marks of a parent, runs of one kind at a time."""
+        marks = self.groups.marks(marks)
+        for part in np.split(np.arange(len(marks)), np.flatnonzero(np.diff(marks.kind)) + 1):
+            run = marks.take(part)
+            yield from self._deleted(parent, run) if run.kind[0] == DELETE else self._passed(parent, run)
+
+    def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
+        """Take in barriers (with own group codes, as in `_deleted`)."""
+        raise NotImplementedError
+
+    def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
+        raise NotImplementedError
 
     def _own(self, parent: int, batch: Batch) -> Batch:
         """A parent's batch in terms of the operator: flat, own group codes, only what is needed."""
@@ -581,13 +618,15 @@ class Join(_Meeting):
         tolerance: int = 0,
         stream_name: str = "",
         fill: str | int | float | None = None,
+        delete_all: bool = False,
         fields: Sequence[Sequence[str] | None] | None = None,
     ) -> None:
-        """fields: of each parent those that are read further down; None for all."""
+        """delete_all: when a group is deleted, forget the low marks of all; fields: of each parent those that are read
+        further down, None for all."""
         super().__init__(name=name, parents=len(names))
         self.selected = fields or [None] * len(names)
         self.prefixes = tuple(n + delimiter for n in names)
-        self.tolerance, self.stream_name, self.fill = tolerance, stream_name, fill
+        self.tolerance, self.stream_name, self.fill, self.delete_all = tolerance, stream_name, fill, delete_all
         self._unit = (tolerance, YEAR_ONE % tolerance if tolerance > 0 else 0)
         self.renamed = Merged(stream_name)
         self.waiting = np.zeros((4, 0), np.int64)
@@ -609,6 +648,25 @@ class Join(_Meeting):
         if self.matching is not None:
             sent = self.matching.process(messages, self.groups.groups)
             messages, seq = sent[:4], seq[sent[4]]
+        yield from self._release(messages, seq, fresh, last=last)
+
+    def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
+        time = round_(barriers.time, self.tolerance)
+        messages = np.array([np.full_like(time, parent), time, barriers.group, np.full_like(time, -1)])
+        yield from self._release(messages, barriers.seq, [None] * len(self.held), last=False)
+        yield self.renamed.marks(barriers)
+
+    def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
+        self._reserve()
+        self.heads[gone.group] = NEVER
+        self.waiting = self.waiting[:, ~np.isin(self.waiting[GROUP], gone.group)]
+        if self.matching is not None:
+            self.matching.forget(parent, [gone.groups[g].id for g in gone.group.tolist()], self.delete_all)
+        self._keep(self.held)
+        yield self.renamed.marks(gone)
+
+    def _release(self, messages: Array, seq: Array, fresh: Sequence[Batch | None], *, last: bool) -> Iterator[Batch]:
+        """The sets that new messages, i8[4, n] with their seq, complete or let go; `fresh` are their rows."""
         held = [together([b for b in (old, new) if b is not None]) for old, new in zip(self.held, fresh)]
         points = any(isinstance(b, Points) for b in held)
         first = self.waiting.shape[1]
@@ -904,14 +962,16 @@ class Union(_Meeting):
     """All messages of the parents, in order of time as far as they arrive so; equal times in the order of the parents.
 
     Kapacitor union.go: the mark is the earliest time that any parent may still send, all groups taken together.
+    Barriers wait among the other messages; that a group is deleted is told at once.
     """
 
-    STATE = ("groups", "held", "low")
+    STATE = ("groups", "held", "low", "barriers")
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
         super().__init__(name=name, parents=parents, rename=rename)
         self.rename = rename
         self.low = np.full(parents, NEVER, np.int64)
+        self.barriers = [np.zeros((4, 0), np.int64) for _ in range(parents)]
 
     def _own(self, parent: int, batch: Batch) -> Batch:
         own = super()._own(parent, batch)
@@ -920,16 +980,56 @@ class Union(_Meeting):
         name = Text.constant(self.rename, len(own))
         return own.with_rows(own.rows.with_(name=name)) if isinstance(own, Points) else replace(own, name=name)
 
+    def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
+        place = np.full(len(barriers), _sizes(self.held)[parent])
+        fresh = np.array([barriers.seq, barriers.time, barriers.group, place])
+        self.barriers[parent] = np.concatenate([self.barriers[parent], fresh], axis=1)
+        arriving = np.where(np.arange(len(self.held)) == parent, len(barriers), 0)
+        return self._merge([None] * len(self.held), arriving, last=False)
+
+    def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
+        yield gone
+
     def _meet(self, fresh: Sequence[Batch | None], *, last: bool) -> Iterator[Batch]:
-        parts = [b for pair in zip(self.held, fresh) for b in pair if b is not None]
-        whole = together(parts)
-        if whole is None:
-            return
+        return self._merge(fresh, _sizes(fresh), last=last)
+
+    def _merge(self, fresh: Sequence[Batch | None], arriving: Array, *, last: bool) -> Iterator[Any]:
+        """What passes when messages arrive: `arriving` of each parent, at the end of what it holds and of `fresh`."""
+        whole = together([b for pair in zip(self.held, fresh) for b in pair if b is not None])
+        barriers = np.concatenate(self.barriers, axis=1)
         stop = np.cumsum(_sizes(self.held) + _sizes(fresh))
-        end = stop - _sizes(fresh)
-        head = end - _sizes(self.held)
-        order, cause = np.empty((2, len(whole)), np.int64)
-        passed = merge_by_time(whole.seq, message_times(whole), head, end, stop, self.low, last, order, cause)
-        if passed:
-            yield replace(some(whole, order[:passed]), groups=self.groups.groups, seq=cause[:passed])
-        self.held = [some(whole, np.arange(a, b)) if b > a else None for a, b in zip(head, stop)]
+        seq, time = (_NOTHING, _NOTHING) if whole is None else (whole.seq, message_times(whole))
+        number = np.arange(len(seq))  # of messages in `whole`; barriers have -1 and below
+        if barriers.shape[1]:
+            counts = np.array([b.shape[1] for b in self.barriers])
+            place = np.repeat(stop - _sizes(self.held) - _sizes(fresh), counts) + barriers[PLACE]
+            number = np.insert(number, place, -1 - np.arange(len(place)))
+            seq, time = np.insert(seq, place, barriers[SEQ]), np.insert(time, place, barriers[TIME])
+            stop += np.cumsum(counts)
+        head, end = np.concatenate([[0], stop[:-1]]).astype(np.int64), stop - arriving
+        order, cause = np.empty((2, len(seq)), np.int64)
+        passed = merge_by_time(seq, time, head, end, stop, self.low, last, order, cause)
+        chosen = number[order[:passed]] if barriers.shape[1] else order[:passed]
+        yield from self._through(whole, barriers, chosen, cause[:passed])
+        for s, (a, b) in enumerate(zip(head, stop)):
+            self._hold(s, whole, barriers, number[a:b])
+
+    def _through(self, whole: Batch | None, barriers: Array, number: Array, cause: Array) -> Iterator[Any]:
+        """Messages in order of `number`: those from 0 on are of `whole`, -1 and below are barriers."""
+        groups = self.groups.groups
+        changes = np.flatnonzero(np.diff(number < 0)) + 1 if barriers.shape[1] else _NOTHING
+        for low, high in pairwise([0, *changes.tolist(), len(number)]):
+            chosen, seq = number[low:high], cause[low:high]
+            if high > low and whole is not None and chosen[0] >= 0:
+                yield replace(some(whole, chosen), groups=groups, seq=seq)
+            elif high > low:
+                given, kind = barriers[:, -1 - chosen], np.full(high - low, BARRIER, np.uint8)
+                yield Marks(given[TIME], given[GROUP].astype(np.int32), groups, kind, seq)
+
+    def _hold(self, parent: int, whole: Batch | None, barriers: Array, number: Array) -> None:
+        """Keep the messages `number` of a parent, and the barriers among them."""
+        data = number[number >= 0]
+        self.held[parent] = some(whole, data) if whole is not None and len(data) else None
+        kept = barriers[:, -1 - number[number < 0]]
+        kept[PLACE] = np.cumsum(number >= 0)[number < 0]
+        self.barriers[parent] = kept

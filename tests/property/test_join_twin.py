@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tickc.runtime import kernel
-from tickc.runtime.batch import Batch, Column, Groups, Points, Rows, Segments, Text
+from tickc.runtime.batch import BARRIER, DELETE, Batch, Column, Groups, Marks, Points, Rows, Segments, Text
+from tickc.runtime.graph import AT_THE_END
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.join import AT_THE_END, Join, Union
+from tickc.runtime.nodes.join import Join, Union
 from tickc.runtime.snapshot import decode, encode
 
 YEAR_ONE = 62135596800 * 10**9
@@ -41,6 +42,7 @@ class Message:
     tags: dict[str, str]  # of the group, in the order of the dimensions
     fields: dict[str, Any] = field(default_factory=dict)
     points: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    mark: int | None = None  # a barrier, or the deletion of the group
 
     @property
     def group(self) -> str:
@@ -71,9 +73,11 @@ class Set:
 class JoinTwin:
     """join.go, message by message; `out` collects what comes out."""
 
-    def __init__(self, parents: int, on: Sequence[str], tolerance: int, fill: Any, name: str, batches: bool) -> None:
+    def __init__(
+        self, parents: int, on: Sequence[str], tolerance: int, fill: Any, delete_all: bool, name: str, batches: bool
+    ) -> None:
         self.parents, self.on, self.tolerance, self.fill = parents, tuple(on), tolerance, fill
-        self.name, self.batches = name, batches
+        self.delete_all, self.name, self.batches = delete_all, name, batches
         self.sets: dict[str, dict[int, list[Set]]] = {}
         self.heads: dict[str, list[float]] = {}
         self.low: dict[tuple[int, str], int] = {}
@@ -84,10 +88,24 @@ class JoinTwin:
 
     def take(self, m: Message) -> None:
         self.seq = m.seq
-        if self.on:
+        if m.mark is not None:
+            self.barrier(m) if m.mark == BARRIER else self.delete(m)
+            self.out.append(("mark", m.mark, m.time, m.group, m.seq))
+        elif self.on:
             self.match(m)
         else:
             self.collect(m)
+
+    def barrier(self, m: Message) -> None:
+        self.heads.setdefault(m.group, [NOT_YET] * self.parents)[m.parent] = go_round(m.time, self.tolerance)
+        self.release(m.group)
+
+    def delete(self, m: Message) -> None:
+        for table in (self.sets, self.heads, self.buffers):
+            table.pop(m.group, None)  # type: ignore[attr-defined]
+        if self.delete_all:
+            self.low.clear()
+        self.low.pop((m.parent, m.group), None)
 
     def match(self, m: Message) -> None:
         self.reported.add(m.parent)
@@ -145,6 +163,10 @@ class JoinTwin:
         chosen.members[m.parent] = m
         self.count += 1
         heads[m.parent] = t
+        self.release(group)
+
+    def release(self, group: str) -> None:
+        sets, heads = self.sets.get(group, {}), self.heads[group]
         while sets:
             oldest = min(sets)
             ready_only = not all(h > oldest for h in heads)
@@ -227,6 +249,9 @@ class UnionTwin:
         self.out: list[Any] = []
 
     def take(self, m: Message) -> None:
+        if m.mark == DELETE:
+            self.give(m, m.seq)
+            return
         self.queues[m.parent].append(m)
         self.ready(False, m.seq)
 
@@ -249,6 +274,9 @@ class UnionTwin:
                     emitted = True
 
     def give(self, m: Message, seq: int) -> None:
+        if m.mark is not None:
+            self.out.append(("mark", m.mark, m.time, m.group, seq))
+            return
         name = self.rename or m.name
         head = (m.time, group_id(name, m.by_name, m.tags), name, m.tags, seq)
         own = {k: tagged(v) for k, v in m.fields.items()}
@@ -273,14 +301,31 @@ class Feed:
         self.messages, self.parents, self.batches = messages, parents, batches
         self.groups = [Groups() for _ in range(parents)]
 
-    def between(self, low: int, high: int) -> list[list[Batch]]:
-        """What the input rows low…high-1 bring, for each parent."""
+    def between(self, low: int, high: int) -> Iterator[Message | list[list[Batch]]]:
+        """What the input rows low…high-1 bring: marks, and between them for each parent the batches."""
+        data: list[Message] = []
+        for m in (m for m in self.messages if low <= m.seq < high):
+            if m.mark is None:
+                data.append(m)
+                continue
+            yield self.round(data)
+            yield m
+            data = []
+        yield self.round(data)
+
+    def round(self, messages: list[Message]) -> list[list[Batch]]:
         rounds: list[list[Batch]] = []
         for p in range(self.parents):
-            mine = [m for m in self.messages if m.parent == p and low <= m.seq < high]
+            mine = [m for m in messages if m.parent == p]
             halves = [mine[: len(mine) // 2], mine[len(mine) // 2 :]]  # a parent may give several batches in a round
             rounds.append([self.batch(p, half) for half in halves if half])
         return rounds
+
+    def marks(self, m: Message) -> Marks:
+        groups = self.groups[m.parent]
+        code = groups.code(m.name, m.by_name, m.tags)
+        kind = np.array([m.mark], np.uint8)
+        return Marks(np.array([m.time]), np.array([code], np.int32), groups, kind, np.array([m.seq]))
 
     def batch(self, parent: int, messages: list[Message]) -> Batch:
         groups = self.groups[parent]
@@ -316,7 +361,11 @@ def values(rows: Rows, i: int) -> dict[str, Any]:
     return found
 
 
-def read(batch: Batch, *, joined: bool) -> Iterator[Any]:
+def read(batch: Batch | Marks, *, joined: bool) -> Iterator[Any]:
+    if isinstance(batch, Marks):
+        for time, g, kind, seq in zip(batch.time, batch.group, batch.kind, batch.seq):
+            yield "mark", int(kind), int(time), batch.groups[g].id, int(seq)
+        return
     if isinstance(batch, Points):
         for i, g in enumerate(batch.group.tolist()):
             group, rows = batch.groups[g], batch.rows
@@ -341,8 +390,12 @@ def run(make: Any, feed: Feed, cuts: list[int], restore_at: int, joined: bool) -
             fresh = make()
             fresh.restore(decode(encode(operator.snapshot())))
             operator = fresh
-        for batch in operator.round(feed.between(low, high)):
-            out += read(batch, joined=joined)
+        for part in feed.between(low, high):
+            given = (
+                operator.marks_of(part.parent, feed.marks(part)) if isinstance(part, Message) else operator.round(part)
+            )
+            for batch in given:
+                out += read(batch, joined=joined)
     for batch in operator.finish():
         out += read(batch, joined=joined)
     return out
@@ -358,7 +411,7 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
     parents = draw(st.integers(1, 3))
     batches = draw(st.booleans())
     grouping = draw(st.sampled_from(["none", "host", "name", "both", "on"]))
-    forward = draw(st.booleans())
+    forward, marked = draw(st.booleans()), draw(st.booleans())
     messages, seq, clock = [], 0, 0
     deep = draw(st.lists(st.booleans(), min_size=3, max_size=3))
     for _ in range(draw(st.integers(0, 40))):
@@ -369,8 +422,12 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
         tags = {"host": draw(st.sampled_from("pq"))} if grouping in ("host", "both", "on") else {}
         if grouping == "on" and deep[parent]:
             tags["r"] = draw(st.sampled_from("st"))
+        mark = draw(st.sampled_from([None] * 12 + [BARRIER, DELETE])) if marked else None
         m = Message(seq, parent, time, draw(st.sampled_from(["cpu", "mem"])), grouping in ("name", "both"), tags)
-        if batches:
+        m.mark = mark
+        if mark is not None:
+            pass
+        elif batches:
             m.points = draw(st.lists(st.tuples(TIMES, FIELDS), max_size=4))
             if draw(st.booleans()):
                 m.points.sort(key=lambda p: p[0])
@@ -393,6 +450,7 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
         "restore": draw(st.integers(0, 5)),
         "tolerance": draw(st.sampled_from([0, 0, 2, 3])),
         "fill": draw(st.sampled_from([None, "null", 7, 0.25])),
+        "delete_all": draw(st.booleans()),
         "name": draw(st.sampled_from(["", "joined"])),
     }
 
@@ -410,7 +468,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @given(case=streams())
 def test_join(case: dict[str, Any]) -> None:
     parents = case["parents"]
-    options = {k: case[k] for k in ("on", "tolerance", "fill")}
+    options = {k: case[k] for k in ("on", "tolerance", "fill", "delete_all")}
     twin = JoinTwin(parents, **options, name=case["name"], batches=case["batches"])
     for message in case["messages"]:
         twin.take(message)

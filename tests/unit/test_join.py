@@ -14,7 +14,8 @@ from tickc.compiler import ir
 from tickc.compiler.nodes.join import JoinOp
 from tickc.compiler.passes import PASSES
 from tickc.runtime.batch import Points, Rows, Text
-from tickc.runtime.nodes.join import AT_THE_END, Join
+from tickc.runtime.graph import AT_THE_END
+from tickc.runtime.nodes.join import Join
 
 A, B = {"host": "a"}, {"host": "b"}
 

@@ -10,7 +10,8 @@ from streams import Point, moved, plain, points, rows, segments
 import tickc
 from tickc.compiler.passes import PASSES
 from tickc.runtime.batch import Groups, Points, Rows
-from tickc.runtime.nodes.join import AT_THE_END, Union
+from tickc.runtime.graph import AT_THE_END
+from tickc.runtime.nodes.join import Union
 
 A, B = {"host": "a"}, {"host": "b"}
 
