@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,8 +22,11 @@ from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
 from tickc.runtime.udf import closing
 
+if TYPE_CHECKING:
+    from tickc.runtime.handlers import Handlers, Outside
+
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
-KINDS = ("httpOut", "alert", "influxDBOut")
+KINDS = ("httpOut", "alert", "influxDBOut", "kapacitorLoopback")
 EVENT_FIELDS = ("id", "level", "previous_level", "message", "duration")
 
 
@@ -67,7 +70,8 @@ class Summary:
 
     points_read: in the inputs, within the wanted time; points_entered: taken by the task; alerts: level -> events;
     dropped: operator -> reason -> points; left_out: reason -> rows and values that the sources could not use, and
-    first_left_out the first ten with their places; notes: what the user may not expect.
+    first_left_out the first ten with their places; handlers: what became of the events for each that was called, by
+    name; notes: what the user may not expect.
     """
 
     points_read: int = 0
@@ -78,6 +82,7 @@ class Summary:
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     first_left_out: list[str] = field(default_factory=list)
+    handlers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -110,8 +115,17 @@ OnStep = Callable[[Any, Summary], None]  # the input and what was done so far
 class Run:
     """One run of a task over its inputs; iterate `steps` to do it, batch by batch."""
 
-    def __init__(self, graph: Graph, reads: Mapping[str, Any], paths: Paths, options: Options) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        reads: Mapping[str, Any],
+        paths: Paths,
+        options: Options,
+        outside: Outside | None = None,
+    ) -> None:
         """Opens the inputs; raises SourceError where they cannot be read."""
+        self.outside = outside
+        self.handlers: Handlers | None = None
         self.graph = graph
         graph.follow(options.clock)
         self.flush = options.flush
@@ -127,6 +141,7 @@ class Run:
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
         began = clock.perf_counter()
+        self._connect()
         for kind, name in declared_sinks(self.graph):
             self._sink(sinks, kind, name)
         for outputs in self._rounds():
@@ -137,9 +152,22 @@ class Run:
             self.summary.seconds = clock.perf_counter() - began
             yield self.summary
         sinks.close()
+        if self.handlers is not None:
+            self.handlers.close()
         self._tell_losses()
         self.summary.seconds = clock.perf_counter() - began
         yield self.summary
+
+    def _connect(self) -> None:
+        if self.outside is not None:
+            from tickc.runtime.handlers import connect
+
+            self.handlers = connect(self.graph, self.outside)
+
+    def close(self) -> None:
+        """Let go of what a run that was broken off holds."""
+        if self.handlers is not None:
+            self.handlers.close(0.0)
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
@@ -158,6 +186,8 @@ class Run:
         return found
 
     def _write(self, output: Output, sinks: Sinks) -> None:
+        if self.handlers is not None:
+            self.handlers.take(output)
         if output.kind not in KINDS:
             return
         for name, rows in _split(output):
@@ -175,6 +205,7 @@ class Run:
         summary.dropped = {op.name: dict(op.errors) for op in operators(self.graph) if op.errors}
         summary.left_out = dict(problems.counts)
         summary.first_left_out = [str(p) for p in problems.first]
+        summary.handlers = {} if self.handlers is None else self.handlers.summary()
         summary.notes.extend(_notes(self))
 
 
@@ -188,29 +219,34 @@ def backfill(
     form: str = "parquet",
     overwrite: bool = False,
     on_step: OnStep | None = None,
+    outside: Outside | None = None,
 ) -> tuple[Summary, dict[str, Any] | None]:
     """Run a graph over files. With `output` the results are written there, else they come as {sink: pyarrow.Table}.
 
-    form: parquet, arrow, jsonl or lp. on_step is called after each batch. Raises SourceError and OutputError; then, as
+    form: parquet, arrow, jsonl or lp. on_step is called after each batch. outside: what the run may do to the world,
+    and what of it the task may name; None: nothing. Raises SourceError and OutputError; then, as
     after any other error, nothing was written.
     """
     from tickc.runtime.outputs import Folder, Tables
 
     if output is None:
-        run, tables = Run(graph, reads, paths, options), Tables()
+        run, tables = Run(graph, reads, paths, options, outside), Tables()
         _follow(run, tables, on_step)
         return run.summary, tables.result()
     with Folder(output, form, overwrite) as folder:
-        run = Run(graph, reads, paths, options)
+        run = Run(graph, reads, paths, options, outside)
         _follow(run, folder, on_step)
         folder.commit(run.summary.to_json())
     return run.summary, None
 
 
 def _follow(run: Run, sinks: Sinks, on_step: OnStep | None) -> None:
-    for summary in closing(run.graph, run.steps(sinks)):
-        if on_step:
-            on_step(run.input, summary)
+    try:
+        for summary in closing(run.graph, run.steps(sinks)):
+            if on_step:
+                on_step(run.input, summary)
+    finally:
+        run.close()
 
 
 def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
@@ -271,6 +307,9 @@ def _notes(run: Run) -> Iterator[str]:
     if summary.points_read:
         for name in sorted({*(reads.get("tags") or ()), *(reads.get("fields") or ())} - run.columns):
             yield f"the script reads `{name}`, which no point has"
+    for name, told in summary.handlers.items():
+        for reason, n in told["failed"].items():
+            yield f"{name}: {n:,} events were not delivered: {reason}"
 
 
 def _of_measurements(reads: Mapping[str, Any]) -> str:
@@ -302,7 +341,7 @@ def _split(output: Output) -> Iterator[tuple[str, Rows]]:
     payload = output.payload
     if output.kind == "alert":
         yield output.name, event_rows(payload)
-    elif output.kind == "influxDBOut":
+    elif output.kind in ("influxDBOut", "kapacitorLoopback"):
         yield from written(payload.rows)
     elif isinstance(payload, Points):
         yield output.name, payload.rows

@@ -60,7 +60,9 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
         precision=o.precision, clock=o.clock, flush=o.flush,
     )  # fmt: skip
     graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
-    summary, tables = backfill(graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite)
+    summary, tables = backfill(
+        graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite, outside=_outside(o)
+    )
     for name, table in (tables or {}).items():
         _print(name, table)
     losses = sum(summary.left_out.values())
@@ -82,6 +84,16 @@ def _udfs(config: str | None) -> dict[str, Any]:
     from tickc.runtime.udf.config import read
 
     return {**read(config)}
+
+
+def _outside(o: argparse.Namespace) -> Any:
+    """What the run may do to the world."""
+    if not o.handlers and o.config is None:
+        return None
+    from tickc.runtime.handlers import Outside
+    from tickc.runtime.settings import Settings, load
+
+    return Outside(Settings() if o.config is None else load(o.config), o.handlers, o.allow_exec)
 
 
 def _print(sink: str, table: Any) -> None:
@@ -129,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flush", action="store_true", help="what is open at the end of the input comes out too")
     parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the output")
     parser.add_argument("--config", metavar="FILE", help="declares user-defined functions, whose programs may be run")
+    parser.add_argument("--handlers", action="store_true", help="call log, post and tcp handlers; post for httpPost")
+    parser.add_argument("--allow-exec", action="store_true", help="with --handlers: run the programs of exec handlers")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to the folder")
     return parser
 

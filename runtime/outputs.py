@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MARK = "_tickc.json"
 MAX_NAME = 120  # bytes of a file name that comes from a script
+WRITES = ("influxDBOut", "kapacitorLoopback")  # kinds of sinks whose rows have a place of their own
 NOT_EMPTY = "give another folder, or add --overwrite to replace what a run wrote there before"
 FORMS = ("parquet", "arrow", "jsonl", "lp")
 
@@ -146,7 +147,7 @@ class Tables:
         self.parts: list[tuple[SinkCount, _Part]] = []
 
     def open(self, count: SinkCount) -> _Part:
-        part = _Part(Frame(count.kind == "influxDBOut"))
+        part = _Part(Frame(count.kind in WRITES))
         self.parts.append((count, part))
         return part
 
@@ -215,7 +216,7 @@ class Folder:
         sink: Sink | None
         if form in ("parquet", "arrow"):
             (folder / name).mkdir()
-            sink = TableSink(folder / name / f"part-00000.{form}", form, count.kind == "influxDBOut")
+            sink = TableSink(folder / name / f"part-00000.{form}", form, count.kind in WRITES)
         elif form == "lp":
             sink = _Lines(folder / count.file)
         else:

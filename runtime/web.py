@@ -122,4 +122,5 @@ def _read(connection: http.client.HTTPConnection, answer: http.client.HTTPRespon
             raise ValueError("the answer is too long")
         if time.monotonic() > deadline:
             raise TimeoutError("timed out")
+    answer.close()  # all of it is read; the connection is free again
     return b"".join(parts)

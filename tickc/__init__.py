@@ -37,21 +37,23 @@ def compile(
     id (`.TaskName` in templates). file: the script's name in messages. dbrps: (database, retention policy) pairs that a
     stream task reads where the script has no `dbrp` (None: any). without: optimiser passes to leave out (None: all).
     udfs: user-defined functions by the name under which the script calls them, made with `tickc.udf`; config: a file
-    that declares some too, whose programs may then be run (docs/udf.md).
+    that declares some too, whose programs may then be run (docs/udf.md), and endpoints (docs/config.md).
     Raises tickc.compiler.diagnostics.TickError, which tells every mistake with its place.
     """
     from tickc.compiler import compile_script
     from tickc.task import Task
 
-    known = dict(udfs or {})
+    known, settings = dict(udfs or {}), None
     if config is not None:
+        from tickc.runtime.settings import load
         from tickc.runtime.udf.config import read
 
+        settings = load(config)
         known = {**read(config), **known}
     compiled = compile_script(
         script, file=file or f"{name}.tick", task=name, vars=vars, dbrps=dbrps, without=without, udfs=known
     )
-    return Task.of(compiled, known)
+    return Task.of(compiled, known, settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,8 @@ def backfill(
     format: str = "parquet",
     clock: str = "data",
     flush: bool = False,
+    handlers: bool = False,
+    allow_exec: bool = False,
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> Any:
@@ -42,7 +44,8 @@ def backfill(
     that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
     names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and deadmans
     follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
-    is open when the input ends, windows and the like, comes out. overwrite: replace what an earlier run wrote
+    is open when the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called
+    and data posted; allow_exec: whether programs are run, too (docs/handlers.md). overwrite: replace what a run wrote
     to `output`. on_step is called with (input, Summary so far) after each batch.
 
     Raises SourceError where an input cannot be read and OutputError where the output cannot be written; nothing is
@@ -76,6 +79,7 @@ def backfill(
             form=format,
             overwrite=overwrite,
             on_step=on_step,
+            outside=task.outside(handlers, allow_exec),
         )
     except Exception as error:
         task.locate(error)

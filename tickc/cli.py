@@ -19,6 +19,7 @@ import click
 
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
+    from tickc.runtime.settings import Settings
     from tickc.runtime.sources.base import Problems
     from tickc.runtime.udf import Udf
     from tickc.task import Task
@@ -83,7 +84,7 @@ def _as_failure(error: BaseException) -> Failure:
         return Failure("", code=REFUSED)
     if kind in ("SourceError", "SinkError", "OutputError", "UdfError"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
-    if kind in ("ConfigError", "VariablesError"):
+    if kind in ("ConfigError", "SettingsError", "VariablesError"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
     if isinstance(error, OSError):
         return Failure(_os_message(error))
@@ -186,7 +187,8 @@ _vars = click.option(
 _config = click.option(
     "--config",
     metavar="FILE",
-    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration. Naming it allows "
+    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration, and endpoints of web "
+    "services, [[httppost]]. Naming it allows "
     "its programs to be run, as --allow-exec does for handlers; no other program that a script asks for is run.",
 )
 _template = click.option(
@@ -220,6 +222,10 @@ _dbrp = click.option(
     help="Database and retention policy that the task reads where the script has no `dbrp`. [default: any]",
 )
 _flush = click.option("--flush", is_flag=True, help="What is open at the end of the input, windows and the like, too.")
+_reaching = _several(
+    click.option("--handlers", is_flag=True, help="Call log, post and tcp handlers of alerts, and post for httpPost."),
+    click.option("--allow-exec", is_flag=True, help="With --handlers: run the programs of exec handlers, too."),
+)
 _script = click.argument("script", metavar="TASK.tick")
 _compiling = _several(_vars, _config, _passes, _task, _dbrp)
 _SHARED = ("vars_file", "config", "no_pass", "no_passes", "task_name", "dbrp")  # parameters of `_compiling`
@@ -259,6 +265,15 @@ def _read_config(path: str | None) -> dict[str, Udf]:
     from tickc.runtime.udf import config
 
     return config.read(path)
+
+
+def _read_settings(path: str | None) -> Settings | None:
+    """The endpoints that a configuration file declares."""
+    if path is None:
+        return None
+    from tickc.runtime import settings
+
+    return settings.load(path)
 
 
 def _without(no_pass: Sequence[str], no_passes: bool) -> Collection[str] | None:
@@ -306,13 +321,13 @@ def _load(path: str, o: dict[str, Any]) -> Task:
 
     udfs = _read_config(o["config"])
     if not path.endswith(".py"):
-        return Task.of(_compiled(path, o, udfs), udfs)
+        return Task.of(_compiled(path, o, udfs), udfs, _read_settings(o["config"]))
     for option in _SHARED:
         if o[option] and option != "config":
             shown = "--" + option.removesuffix("_file").removesuffix("_name").replace("_", "-")
             raise Failure(f"{shown} has no effect on a compiled module", f"give the script, not {path}", REFUSED)
     try:
-        return Task.load(path, udfs)
+        return Task.load(path, udfs, _read_settings(o["config"]))
     except OSError as error:
         raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
     except ModuleError as error:
@@ -540,6 +555,7 @@ def _count(n: int, noun: str) -> str:
 @click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
 @_clock("wall")
 @_flush
+@_reaching
 @_compiling
 @click.pass_context
 def replay(context: click.Context, task: str, recordings: Sequence[str], results: str, **options: Any) -> None:
@@ -566,7 +582,8 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
         raise
     clock.tell("loaded the task")
     rows, problems = _recorded_rows(recordings, options)
-    _replay(loaded, rows, results, clock.verbose, clock=options["clock"], flush=options["flush"])
+    reaching = {"handlers": options["handlers"], "allow_exec": options["allow_exec"]}
+    _replay(loaded, rows, results, clock.verbose, reaching, clock=options["clock"], flush=options["flush"])
     clock.tell("replayed")
     _tell_problems(problems)
 
@@ -612,7 +629,9 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool, *, clock: str, flush: bool) -> None:
+def _replay(
+    task: Task, rows: Iterable[Any], results: str, verbose: bool, reaching: dict[str, bool], *, clock: str, flush: bool
+) -> None:
     """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
@@ -620,7 +639,8 @@ def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool, *, clo
 
     collected, graph = Results(task.name), task.build()
     try:
-        for output in closing(graph, graph.run(rows, clock=clock, flush=flush)):
+        outputs = task.reaching(graph, graph.run(rows, clock=clock, flush=flush), **reaching)
+        for output in closing(graph, outputs):
             collected.add(output)
     except TaskFailed as error:
         collected.failure = str(error)
@@ -632,8 +652,19 @@ def _replay(task: Task, rows: Iterable[Any], results: str, verbose: bool, *, clo
         task.locate(error)
         raise
     _write_results(results, collected.text())
+    _tell_handlers(graph, verbose)
     if verbose:
         _tell_dropped(graph)
+
+
+def _tell_handlers(graph: Any, verbose: bool) -> None:
+    """What became of the events for handlers."""
+    handlers = graph.shared.get("handlers")
+    for name, told in handlers.summary().items() if handlers is not None else ():
+        if verbose:
+            _say(f"{name}: {_count(told['delivered'], 'event')} delivered")
+        for reason, n in told["failed"].items():
+            _say(f"{_visible(name)}: {_count(n, 'event')} not delivered: {_visible(reason)}")
 
 
 def _tell_dropped(graph: Any) -> None:
@@ -694,6 +725,7 @@ def _write_results(path: str, document: str) -> None:
 )
 @_clock("data")
 @_flush
+@_reaching
 @click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
 @click.option(
     "--workers",

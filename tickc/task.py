@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tickc.compiler import Compiled
     from tickc.runtime.batch import Rows
     from tickc.runtime.graph import Graph, Output
+    from tickc.runtime.handlers import Outside
     from tickc.runtime.results import Results
+    from tickc.runtime.settings import Settings
 
 
 class ModuleError(Exception):
@@ -33,7 +35,7 @@ class Task:
     """A task that was compiled from a script or loaded from a generated module.
 
     name: the task's id. source: the module's text. lines: operator name -> (first, last) line of the script. udfs: the
-    user-defined functions that it may call.
+    user-defined functions that it may call. settings: the endpoints that it may name.
     """
 
     name: str
@@ -41,15 +43,16 @@ class Task:
     module: ModuleType
     lines: Mapping[str, tuple[int, int]]
     udfs: Mapping[str, Udf] = field(default_factory=dict)
+    settings: Settings | None = None
 
     @staticmethod
-    def of(compiled: Compiled, udfs: Mapping[str, Udf] = NO_UDFS) -> Task:
+    def of(compiled: Compiled, udfs: Mapping[str, Udf] = NO_UDFS, settings: Settings | None = None) -> Task:
         """The task of a compiled script."""
         text = compiled.module.text
-        return Task(compiled.task, text, load_text(text, compiled.task), compiled.module.lines, udfs)
+        return Task(compiled.task, text, load_text(text, compiled.task), compiled.module.lines, udfs, settings)
 
     @staticmethod
-    def load(path: str | Path, udfs: Mapping[str, Udf] = NO_UDFS) -> Task:
+    def load(path: str | Path, udfs: Mapping[str, Udf] = NO_UDFS, settings: Settings | None = None) -> Task:
         """The task of a generated module; its name is the file's.
 
         Raises OSError where the file cannot be read, ModuleError where it is no such module.
@@ -58,7 +61,7 @@ class Task:
         try:
             text = Path(path).read_bytes().decode("utf-8")
             module = _execute(text, name, str(path))
-            return Task(name, text, module, module.LINES, udfs)
+            return Task(name, text, module, module.LINES, udfs, settings)
         except (UnicodeDecodeError, SyntaxError, ImportError, AttributeError, NameError) as error:
             raise ModuleError(f"{path} is not a module of tickc: {error}") from error
 
@@ -66,13 +69,44 @@ class Task:
         """The graph of operators with fresh state."""
         return provide(self.module.build(), self.udfs, self.name)
 
-    def process(self, batches: Iterable[Rows], *, clock: str = "wall", flush: bool = False) -> Iterator[Output]:
+    def process(
+        self,
+        batches: Iterable[Rows],
+        *,
+        clock: str = "wall",
+        flush: bool = False,
+        handlers: bool = False,
+        allow_exec: bool = False,
+    ) -> Iterator[Output]:
         """Send rows through the task; yields what leaves it, in order, then what the end of the input releases.
 
         clock: what barriers, statistics and deadmans follow: "wall", which a replay outruns, so that they never strike,
         or "data", the times of the points. flush: what is open when the input ends, windows and the like, comes out.
+        handlers: whether the handlers of alerts are called and data posted; allow_exec: whether programs are run, too.
         """
-        return closing(graph := self.build(), graph.run(batches, clock=clock, flush=flush))
+        graph = self.build()
+        outputs = graph.run(batches, clock=clock, flush=flush)
+        return closing(graph, self.reaching(graph, outputs, handlers=handlers, allow_exec=allow_exec))
+
+    def reaching(
+        self, graph: Graph, outputs: Iterator[Output], *, handlers: bool, allow_exec: bool
+    ) -> Iterator[Output]:
+        """`outputs` of the task's graph, which go to their handlers as they pass (docs/handlers.md)."""
+        outside = self.outside(handlers, allow_exec)
+        if outside is None:
+            return outputs
+        from tickc.runtime.handlers import reaching
+
+        return reaching(graph, outside, outputs)
+
+    def outside(self, handlers: bool = False, allow_exec: bool = False) -> Outside | None:
+        """What a run may do to the world; None: nothing, and there are no settings."""
+        if not handlers and self.settings is None:
+            return None
+        from tickc.runtime.handlers import Outside
+        from tickc.runtime.settings import Settings
+
+        return Outside(self.settings or Settings(), handlers, allow_exec)
 
     def locate(self, error: BaseException) -> str | None:
         """Where in the script an error arose that an operator raised: `in window2 (lines 5-8)`; None where in none.
@@ -96,11 +130,11 @@ class Task:
 
         warm(self.build(), self.module.READS)
 
-    def replay(self, recording: Any, *, clock: str = "wall", flush: bool = False) -> Results:
+    def replay(self, recording: Any, **options: Any) -> Results:
         """Replay a recording as Kapacitor does and collect all results.
 
         recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable).
-        clock, flush: as in `process`. Where the task fails, the results hold what came before and the failure.
+        options: as in `process`. Where the task fails, the results hold what came before and the failure.
         """
         from tickc.runtime.batch import Rows
         from tickc.runtime.graph import TaskFailed
@@ -114,7 +148,7 @@ class Task:
             recording = read_recording(recording)
         results = Results(self.name)
         try:
-            for output in self.process(recording, clock=clock, flush=flush):
+            for output in self.process(recording, **options):
                 results.add(output)
         except TaskFailed as error:
             results.failure = str(error)

@@ -143,6 +143,7 @@ class Alert(Node):
             category=self.category,
             inhibit=self.inhibitors,
             logs=tuple(h.path for h in self.handlers if isinstance(h, LogHandler)),
+            modes={h.path: h.mode for h in self.handlers if isinstance(h, LogHandler) and h.mode} or None,
             handlers=tuple((h.kind, h.settings()) for h in self.handlers if not isinstance(h, LogHandler)),
             **self.op_base(*inputs),
         )
@@ -275,4 +276,5 @@ class AlertOp(ir.Op):
     category: str = ir.setting("")
     inhibit: tuple[tuple[str, tuple[str, ...]], ...] = ir.setting(())
     logs: tuple[str, ...] = ir.setting(())
+    modes: dict[str, int] | None = None
     handlers: tuple[tuple[str, dict[str, Any]], ...] = ir.setting(())

@@ -329,10 +329,12 @@ class Alert(Operator):
         category: str = "",
         inhibit: Sequence[Sequence[Any]] = (),
         logs: Sequence[str] = (),
+        modes: Mapping[str, int] | None = None,
         handlers: Sequence[tuple[str, Mapping[str, Any]]] = (),
         topics: Topics | None = None,
     ) -> None:
-        """inhibit: for each rule a category and the tags that must be equal; topics: shared by the graph's alerts."""
+        """inhibit: for each rule a category and the tags that must be equal; modes: permissions of log files, by path;
+        topics: shared by the graph's alerts."""
         super().__init__(name=name)
         if flapping is not None and max(flapping) > 1:
             raise ValueError("alert flap thresholds are percentages and should be between 0 and 1")
@@ -357,6 +359,7 @@ class Alert(Operator):
         self.topic, self.category = topic, category
         self.inhibit = tuple(_rule(r) for r in inhibit)
         self.logs, self.handlers = tuple(logs), tuple(handlers)
+        self.modes = dict(modes or {})
         self.told: dict[str, tuple[int, int, int]] = {}
         self.telling: dict[str, list[tuple[int, int, int]]] = {}
         self.inhibiting = np.zeros(0, np.bool_)

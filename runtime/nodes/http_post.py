@@ -50,6 +50,11 @@ class HttpPost(Operator):
         target = outside.settings.endpoints[self.endpoint] if self.endpoint else Endpoint(self.url)
         self.posts = Posts(target, self.headers, self.timeout / 1e9 or TIMEOUT)
 
+    def close(self) -> None:
+        """Close the connections."""
+        if self.posts is not None:
+            self.posts.close()
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         if isinstance(batch, Segments):
             batch = batch.flat()

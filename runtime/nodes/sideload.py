@@ -31,6 +31,7 @@ from tickc.runtime.web import Client, WebError
 Value = float | int | str | bool
 Documents = Mapping[str, Mapping[str, Any]]
 NO_SETTINGS = Settings()
+MOST_VALUES = 1_000_000  # of one YAML file, with those that aliases repeat
 
 
 class SideloadError(Exception):
@@ -151,13 +152,16 @@ def _object(found: Any) -> dict[str, Any] | None:
 
 def _yaml(data: bytes) -> dict[str, Any] | None:
     """A YAML mapping as the JSON object that Kapacitor makes of it; raises ValueError."""
-    import yaml
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError("pyyaml is not installed: pip install 'tickc[yaml]'") from None
 
     try:
-        found = yaml.load(data.decode("utf-8", "replace"), _loader())  # a safe loader
+        found = _plain(yaml.load(data.decode("utf-8", "replace"), _loader()), [MOST_VALUES])  # a safe loader
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from None
-    return _object(_plain(found))
+    return _object(found)
 
 
 def _loader() -> Any:
@@ -197,10 +201,11 @@ def _yaml_float(text: str) -> float:
     return float(text.replace(".", "", 1) if text.lstrip("+-")[1:].isalpha() else text)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """What JSON has for a value of YAML: keys are strings, numbers floats."""
-    if depth > 1_000:
-        raise ValueError("exceeded max depth")
+def _plain(value: Any, budget: list[int]) -> Any:
+    """What JSON has for a value of YAML: keys are strings, numbers floats. budget: how many values there may be."""
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise ValueError("document contains excessive aliasing")
     match value:
         case bool() | str() | None:
             return value
@@ -210,9 +215,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
                 raise ValueError(f"unsupported value: {number}")
             return number
         case dict():
-            return {_key(k): _plain(v, depth + 1) for k, v in value.items()}
+            return {_key(k): _plain(v, budget) for k, v in value.items()}
         case list():
-            return [_plain(v, depth + 1) for v in value]
+            return [_plain(v, budget) for v in value]
     raise ValueError(f"unsupported type: {type(value).__name__}")
 
 
