@@ -25,15 +25,27 @@ from tickc.runtime.kinds import Kind
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Where points enter": ("stream", "from"),
-    "Points by themselves": ("where", "eval", "default", "delete", "shift", "sample", "log", "noOp", "trickle"),
+    "Points by themselves": (
+        "where",
+        "eval",
+        "default",
+        "delete",
+        "shift",
+        "sample",
+        "log",
+        "noOp",
+        "trickle",
+        "sideload",
+    ),  # fmt: skip
     "Groups": ("groupBy",),
     "Windows": ("window",),
     "Functions of a field": tuple(tick for tick, cls in NODES.items() if issubclass(cls, Function)),
     "From point to point": ("derivative", "changeDetect", "stateCount", "stateDuration"),
     "Several points into one": ("combine", "flatten"),
     "Several inputs": ("join", "union"),
-    "Alerts": ("alert",),
-    "Where data leave": ("httpOut", "influxDBOut"),
+    "Alerts": ("alert", "deadman"),
+    "By the clock": ("barrier", "stats"),
+    "Where data leave": ("httpOut", "httpPost", "influxDBOut", "kapacitorLoopback"),
 }
 
 # What a reader has to know of a node's results: where care was needed to be exact, and what differs and why.
@@ -54,10 +66,15 @@ NOTES: Mapping[str, str] = {
     "log": "Data pass unchanged. Differs: nothing is written, since a replay and a backfill have no log of a server.",
     "noOp": "Exact.",
     "trickle": "Exact.",
+    "sideload": "Exact in what is found and how it is converted. The documents are loaded with the first point and the "
+    "task fails where they cannot be had or one is broken, with Kapacitor's message. Differs: an endpoint that does "
+    "not exist fails the task, where it ends Kapacitor itself; an answer other than 2xx is refused; a default that is a "
+    "duration is refused. YAML needs `pip install 'tickc[yaml]'`.",
     "groupBy": "Exact. On batches the order of points with equal time is that of Go's unstable sort, which is ported.",
     "window": "Exact for every relation of `period` and `every`, late points included: Kapacitor keeps the points of a "
     "group in a ring buffer, and what a purge leaves of late points depends on where the ring has wrapped; its "
-    "indices are kept too. A window that is open at the end of the input is not emitted, as in Kapacitor.",
+    "indices are kept too. A window that is open at the end of the input is not emitted, as in Kapacitor, unless "
+    "`--flush` asks for it.",
     "count": "Exact.",
     "sum": "Exact: added from left to right, so the last bits of a float sum are Kapacitor's; sums of ints wrap.",
     "mean": "Exact: summed from left to right; the mean of ints divides the wrapped sum.",
@@ -91,7 +108,14 @@ NOTES: Mapping[str, str] = {
     "stateDuration": "Exact. A point on which the condition fails is dropped and does not end the run.",
     "combine": "Exact. On a stream the points of one time are complete when one of another time arrives in the group; "
     "those of the last time are never complete, as in Kapacitor.",
-    "flatten": "Exact; complete as for `combine`.",
+    "flatten": "Exact; complete as for `combine`. The values that a point without one of the tags leaves in Kapacitor's "
+    "buffer stand before the next name here, too. Differs: where `dropOriginalFieldName` gives several fields of a "
+    "point one name the last in alphabetical order wins, in Kapacitor any.",
+    "httpPost": "Posts only with `--handlers`; else, as where the service is out of reach, `codeField` is 0 and the data "
+    "pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits longer than "
+    "10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
+    "kapacitorLoopback": "Exact in points. Differs: a replay and a backfill run one task, so that the points go to no "
+    "other; a backfill writes them as a data set of their own. The check for loops is Kapacitor's.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
     "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
     "Kapacitor that order is a race, which shows where a parent lags behind.",
@@ -101,6 +125,17 @@ NOTES: Mapping[str, str] = {
     "call no handler but `.log`, whose events become results; `.ServerInfo` names the host `localhost`; alerts "
     "that run side by side see each other's topics and inhibitions in the order of the points, which is left "
     "to chance in Kapacitor.",
+    "deadman": "`stats(interval).align()|derivative('emitted').unit(interval).nonNegative()|alert()` with the texts "
+    "of Kapacitor; goes by the clock as `stats` does.",
+    "barrier": "Goes by the clock on the wall in Kapacitor, which a replay outruns, so that no barrier ever comes: so "
+    "in a `tickc replay`. With `--clock data`, and in a backfill, it goes by the time of the data, which Kapacitor "
+    "cannot: `period` at each multiple, `idle` when the data are past the group's last point by so much. A "
+    "barrier comes before the point that moves time to it. What nodes do with barriers and with groups that are "
+    "deleted is as in Kapacitor. See [data time](decisions/data-time.md).",
+    "stats": "Goes by the clock as `barrier` does: silent in a `tickc replay`, on the time of the data with "
+    "`--clock data` and in a backfill. A point counts once time is past the point's arrival. Differs: groups come in "
+    "the order of their first points, in Kapacitor at random; the first aligned time is the next multiple, where "
+    "Kapacitor stamps the first one with its start, rounded.",
     "httpOut": "Exact. Differs: Kapacitor shows the last emission at an address; here every emission is kept. A replay "
     "leaves out rows that JSON cannot hold (NaN), which Kapacitor fails to show; the files of a backfill have "
     "them.",

@@ -158,3 +158,7 @@ class Deadman(Node):
         alert.id_ = DEADMAN_ID.replace("NODE_NAME", parent.name, 1)
         alert.message = DEADMAN_MESSAGE.replace("INTERVAL", str(GoDuration(interval)), 1)
         return alert
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        """Never called: stats, derivative and alert stand in the pipeline in its place."""
+        raise AssertionError("deadman is never part of a pipeline")

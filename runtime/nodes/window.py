@@ -63,7 +63,7 @@ def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-d
 
     time: i8[rows]; index: i8[rows], where the group's points stand in order of arrival from `head` on.
     """
-    if state[g, LEN] == 0:
+    if state[g, SIZE] == 0:  # after a barrier; what stands in the ring's slots went before, being older still
         return head
     end = state[g, STOP]
     if state[g, START] >= state[g, STOP]:

@@ -32,7 +32,7 @@ def test_every_property_is_listed() -> None:
     page = docs.nodes_page()
     for part in ("`.fillPeriod()`", "`.stateChangesOnly(interval…)`", "`|window()` · takes stream, gives batch"):
         assert part in page
-    assert "### barrier" not in page and "| `\\|barrier(" in page
+    assert "### swarmAutoscale" not in page and "| `\\|swarmAutoscale(" in page
 
 
 def test_the_readme_names_what_is_refused() -> None:

@@ -209,10 +209,10 @@ def test_a_loop_is_found() -> None:
 
 
 def test_nodes_that_are_not_built_say_so_after_all_else() -> None:
-    found = refused("stream|from()|sample(0)|deadman(1.0, 1s)")
+    found = refused("stream|from()|sample(0)|swarmAutoscale().serviceName('s').replicas(lambda: 1)")
     assert found == [
         ("T304", "invalid sample rate: must be positive integer or duration"),
-        ("T401", "line 1 char 25: `deadman` is not supported yet"),
+        ("T401", "line 1 char 25: `swarmAutoscale` is not supported yet"),
     ]
 
 
