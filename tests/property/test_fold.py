@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tickc
 from tickc.runtime.batch import Column, Groups, Points, Rows, Text
 from tickc.runtime.graph import Graph, Operator
 from tickc.runtime.nodes.fold import FUNCTIONS, WindowFold
@@ -46,7 +47,9 @@ def batch(times: Sequence[int], group: Sequence[int], column: Sequence[Any], gro
     return Points(rows, np.array(group, np.int32), groups, np.arange(first, first + n))
 
 
-def run(operators: Sequence[Operator], stream: tuple[list[int], list[int], list[Any]], cuts: Sequence[int]) -> list[Any]:
+def run(
+    operators: Sequence[Operator], stream: tuple[list[int], list[int], list[Any]], cuts: Sequence[int]
+) -> list[Any]:
     times, group, column = stream
     groups = Groups()
     for host in ("a", "b"):
@@ -91,3 +94,36 @@ def test_fold_is_window_and_aggregate(
     parts = [TimeWindow(name="window1", **window), InfluxQL(name="f2", **aggregate)]
     expected = run(parts, stream, [])
     assert run([WindowFold(name="window1_f2", **window, **aggregate)], stream, cuts) == expected
+
+
+JOINED = """var w = stream|from().groupBy('host')|window().period(5ns).every({every}ns){more}
+w|{one}('v')|join(w|{two}('u')).as('a', 'b')|influxDBOut()"""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    stream=streams(),
+    others=st.lists(values, min_size=60, max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=4),
+    functions=st.tuples(st.sampled_from(sorted(FUNCTIONS)), st.sampled_from(sorted(FUNCTIONS))),
+    every=st.sampled_from([5, 7]),
+    more=st.sampled_from(["", ".align()", ".fillPeriod()"]),
+)
+def test_joined_folds_are_a_join_of_folds(
+    stream: Any, others: list[Any], cuts: list[int], functions: tuple[str, str], every: int, more: str
+) -> None:
+    script = JOINED.format(every=every, more=more, one=functions[0], two=functions[1]).replace("ns", "u")
+    times, group, column = stream
+    n = len(times)
+    rows = Rows(
+        np.array(times, np.int64) * 1_000,
+        *(Text.constant(text, n) for text in ("m", "d", "r")),
+        {"host": Text.of("ab"[g] for g in group)},
+        {"v": Column.of_values(column), "u": Column.of_values(others[:n])},
+    )
+    edges = sorted({0, n, *(c % (n + 1) for c in cuts)})
+    pieces = [rows.take(slice(a, b)) for a, b in itertools.pairwise(edges)]
+    fused, joined = tickc.compile(script), tickc.compile(script, without=["fuse_joins"])
+    assert "JoinedFolds(" in fused.source
+    assert "Join(" in joined.source
+    assert fused.replay(pieces).text() == joined.replay([rows]).text()

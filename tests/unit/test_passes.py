@@ -22,6 +22,7 @@ from tickc.compiler.pipeline import lower
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "passes"
 RUN = dict(PASSES)
+AFTER = {"fuse_joins": ["share_pipelines", "fuse_windows"]}  # passes that make the plans which another one looks for
 HEAD = re.compile(r"^### (.+?): (changes|stays)\n", re.MULTILINE)
 
 
@@ -63,6 +64,8 @@ def _lines(op: Op) -> Iterator[str]:
 
 def rendered(case: Case) -> str:
     before = lowered(case.script)
+    for earlier in AFTER.get(case.run, ()):
+        before = RUN[earlier](before)
     after = RUN[case.run](before)
     verdict = "changes" if case.changes else "stays"
     text = f"### {case.title}: {verdict}\n{case.script}--- before\n{shown(before)}"
@@ -95,6 +98,8 @@ def test_a_pass_has_plans_that_change_and_plans_that_do_not(name: str) -> None:
 def test_a_pass_changes_what_it_should(case: Case) -> None:
     """And gives back the same object where it changes nothing, itself included."""
     before = lowered(case.script)
+    for earlier in AFTER.get(case.run, ()):
+        before = RUN[earlier](before)
     after = RUN[case.run](before)
     after.verify()
     assert (after is not before) == case.changes
