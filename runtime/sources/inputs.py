@@ -89,7 +89,7 @@ class Input:
         if self.sort:
             from tickc.runtime.sources.sorting import by_time
 
-            yield from by_time(rows for reader in self.readers for rows in reader)
+            yield from by_time((rows for reader in self.readers for rows in reader), self.codes)
             return
         for reader in self.readers:
             yield from reader

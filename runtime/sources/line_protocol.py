@@ -40,6 +40,7 @@ PAD = 64  # bytes after the text that the scanner may look at
 INTERPRET = 512 << 10  # bytes: a shorter text is scanned by the interpreter, as loading machine code takes longer
 INTERPRET_COLD = 4 << 20  # the same where there is no machine code yet: compiling takes some ten seconds
 CELLS = 32 << 20  # cells of a batch at most: rows times columns
+LONG_TIME = 10**17  # ns: later times, from 1973 on, have the same number of digits for centuries
 MISSING = np.uint8(Kind.MISSING)
 PRECISIONS = {
     "n": 1, "ns": 1, "u": 1_000, "us": 1_000, "µ": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
@@ -133,6 +134,7 @@ class LineParser:
         self.reasons = np.zeros(len(scan.REASONS), np.int64)
         self.errors = np.zeros((10, 4), np.int64)
         self.scratch = np.zeros((scan.MAX_TAGS, 2), np.int64)
+        self.latest = 0  # time of the last row
         self.solved: list[tuple[int, int]] = []
         self.solved_line = -1
 
@@ -255,10 +257,11 @@ class LineParser:
     def _rows(self, batch: Batch, text: Array, last: bool) -> Rows | None:
         n = int(self.cursor[scan.ROWS])
         self._decode_series()
-        if last and n > 1 and self.cursor[scan.OPEN_END] and self.recording:
-            n -= self._cut_short(batch.times[n - 2], batch.times[n - 1])
+        if last and n and self.cursor[scan.OPEN_END] and self.recording:
+            n -= self._cut_short(int(batch.times[n - 2]) if n > 1 else self.latest, int(batch.times[n - 1]))
         if not n:
             return None
+        self.latest = int(batch.times[n - 1])
         strings = self._decode_strings(text)
         fields = {}
         for column, name in enumerate(self.columns):
@@ -270,7 +273,7 @@ class LineParser:
 
     def _cut_short(self, before: int, last: int) -> int:
         """1 where the last line of a recording was cut within its timestamp, which then has fewer digits, else 0."""
-        if last * 10 > before or before <= 0:
+        if before < LONG_TIME or last * 10 > before:
             return 0
         reason = scan.REASONS[scan.CUT_RECORD]
         self.problems.add(Problem(self.path, reason, line=int(self.cursor[scan.LINE]) - 1, column=1))
