@@ -67,9 +67,9 @@ NOTES: Mapping[str, str] = {
     "noOp": "Exact.",
     "trickle": "Exact.",
     "sideload": "Exact in what is found and how it is converted. The documents are loaded with the first point and "
-    "the task fails where they cannot be had or one is broken, with Kapacitor's message. Differs: an endpoint that does "
-    "not exist fails the task, where it ends Kapacitor itself; an answer other than 2xx is refused; a default that is "
-    "a duration is refused. YAML needs `pip install 'tickc[yaml]'`.",
+    "the task fails where they cannot be had or one is broken, with Kapacitor's message. Differs: an endpoint that "
+    "does not exist fails the task, where it ends Kapacitor itself; an answer other than 2xx is refused; a default "
+    "that is a duration is refused. YAML needs `pip install 'tickc[yaml]'`.",
     "groupBy": "Exact. On batches the order of points with equal time is that of Go's unstable sort, which is ported.",
     "window": "Exact for every relation of `period` and `every`, late points included: Kapacitor keeps the points of a "
     "group in a ring buffer, and what a purge leaves of late points depends on where the ring has wrapped; its "
@@ -109,11 +109,11 @@ NOTES: Mapping[str, str] = {
     "combine": "Exact. On a stream the points of one time are complete when one of another time arrives in the group; "
     "those of the last time are never complete, as in Kapacitor.",
     "flatten": "Exact; complete as for `combine`. The values that a point without one of the tags leaves in "
-    "Kapacitor's buffer stand before the next name here, too. Differs: where `dropOriginalFieldName` gives several fields of a "
-    "point one name the last in alphabetical order wins, in Kapacitor any.",
+    "Kapacitor's buffer stand before the next name here, too. Differs: where `dropOriginalFieldName` gives several "
+    "fields of a point one name the last in alphabetical order wins, in Kapacitor any.",
     "httpPost": "Posts only with `--handlers`; else, as where the service is out of reach, `codeField` is 0 and the "
-    "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits longer "
-    "than 10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
+    "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits "
+    "longer than 10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
     "kapacitorLoopback": "Exact in points. Differs: a replay and a backfill run one task, so that the points go to no "
     "other; a backfill writes them as a data set of their own. The check for loops is Kapacitor's.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "

@@ -81,5 +81,6 @@ class SideloadOp(ir.Op):
         from tickc.runtime.nodes.sideload import tags_read
 
         read = tags_read(self.order)
-        own = ir.Wanted(None if read is None else frozenset(read))
-        return wanted.without_fields(*(self.fields or ())) | own
+        if read is None:  # where a template fails the point's own fields stay
+            return ir.Wanted(None, wanted.fields)
+        return wanted.without_fields(*(self.fields or ())) | ir.Wanted(frozenset(read))

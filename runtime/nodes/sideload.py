@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Column, Points, Rows, Segments, Text, select
+from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segments, Text, select
 from tickc.runtime.builtins import EvalError
 from tickc.runtime.gotemplate import TemplateError
 from tickc.runtime.gotemplate.values import STRING_MAP, MapValue
@@ -315,7 +315,7 @@ class Sideload(Operator):
     on as it is, counted.
     """
 
-    STATE = ("retagging",)
+    STATE = ("retagging", "batches")
 
     def __init__(
         self,
@@ -334,6 +334,7 @@ class Sideload(Operator):
         self.settings = NO_SETTINGS
         self.documents: Documents | None = None
         self.retagging = Retagging()
+        self.batches = False  # whether it stands on a batch edge
         self._forget()
 
     def _forget(self) -> None:
@@ -355,12 +356,16 @@ class Sideload(Operator):
     def process(self, batch: Batch) -> Iterable[Batch]:
         self._ensure()
         rows = self._rows(batch.rows)
-        dims = {t for t in self.tags if any(t in g.dims for g in batch.groups)}
-        if isinstance(batch, Segments) or not dims:
+        if isinstance(batch, Segments) or not self.tags:
+            self.batches = isinstance(batch, Segments)
             yield batch.with_rows(rows)
             return
+        dims = {t for t in self.tags if any(t in g.dims for g in batch.groups)}
         group = self.retagging.encode(batch.group, batch.groups, rows, dims)
         yield Points(rows, group, self.retagging.groups, batch.seq)
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.retagging.groups if self.tags and not self.batches else groups
 
     def finish(self) -> Iterable[Batch]:
         self._ensure()
