@@ -49,6 +49,7 @@ SOURCE, TIME, GROUP, ROW = range(4)  # rows of an i8[4, n] array of messages: pa
 SEQ, PLACE = 0, 3  # rows of an i8[4, k] array of barriers, with TIME and GROUP: before which message held they stand
 NO_GROUPS = Groups()
 _NOTHING = np.zeros(0, np.int64)
+_NO_BARRIERS = np.zeros((3, 0), np.int64)
 
 
 @kernel
@@ -196,14 +197,31 @@ def take_sets(messages, slot, time, g, cause, only_complete, drop, queue, link, 
 
 
 @kernel
-def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-untyped-def]
+def release(
+    messages, g, cause, heads, drop, lowest, cursor, times, later, earlier, queue, link, spare, waiting, out, taken
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Release what can go of group g after a head has moved; returns the new `spare` and number of sets."""
+    while lowest[g] >= 0:
+        slot = lowest[g]
+        only_complete = not all_past(heads, g, times[slot])
+        taken = take_sets(messages, slot, times[slot], g, cause, only_complete, drop, queue, link, waiting, out, taken)
+        if is_empty(queue, slot):
+            spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
+        if only_complete:
+            break
+    return spare, taken
+
+
+@kernel
+def pair(messages, first, heads, barriers, drop, last, waiting, out):  # type: ignore[no-untyped-def]
     """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
 
-    messages: i8[4, n], the first `first` of them waiting from earlier rounds; one whose row is -1 is a barrier, which
-    only says how far its parent is. heads: i8[groups, parents], the last time of each parent, updated. drop: leave out
-    sets that lack a parent. last: the input ends, all is released. Writes waiting: bool[n], the messages that go on
-    waiting, and for each set in out: i8[parents + 3, n] the rows (-1: none), the time, the group, and the message that
-    released it (at the end: its earliest). Returns the number of sets.
+    messages: i8[4, n], the first `first` of them waiting from earlier rounds. heads: i8[groups, parents], the last time
+    of each parent, updated. barriers: i8[3, k], parents, rounded times and groups: what is known of parents after the
+    messages. drop: leave out sets that lack a parent. last: the input ends, all is released. Writes waiting: bool[n],
+    the messages that go on waiting, and for each set in out: i8[parents + 3, n] the rows (-1: none), the time, the
+    group, and the message that released it (n and above: a barrier; at the end: its earliest). Returns the number of
+    sets.
     """
     n = messages.shape[1]
     groups, parents = heads.shape
@@ -220,7 +238,7 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
         s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
         slot = lowest[g]
         fits = 0
-        if slot >= 0 and i >= first and times[slot] == t and messages[ROW, i] >= 0:
+        if slot >= 0 and i >= first and times[slot] == t:
             fits = waiting_for(queue, link, slot, s)
         if fits > 0:  # as usual, it completes the oldest set; not being past that time, it releases nothing else
             heads[g, s] = t
@@ -239,11 +257,8 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
             if fits == 2:
                 spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
             continue
-        barrier = messages[ROW, i] < 0
-        at = -1
-        if not barrier:
-            at = slot_before(times, later, earlier, cursor[g, s] if cursor[g, s] >= 0 else slot, t)
-        made = not barrier and (at < 0 or times[at] != t)
+        at = slot_before(times, later, earlier, cursor[g, s] if cursor[g, s] >= 0 else slot, t)
+        made = at < 0 or times[at] != t
         if made:
             slot = spare
             if slot >= 0:
@@ -262,30 +277,29 @@ def pair(messages, first, heads, drop, last, waiting, out):  # type: ignore[no-u
             for p in range(parents):
                 queue[slot, p] = -1
             at = slot
-        waiting[i] = not barrier
-        if not barrier:
-            cursor[g, s] = at
-            if queue[at, s] < 0:
-                queue[at, s] = i
-            else:
-                link[back[at, s]] = i
-            back[at, s] = i
-            link[i] = -1
+        cursor[g, s] = at
+        if queue[at, s] < 0:
+            queue[at, s] = i
+        else:
+            link[back[at, s]] = i
+        back[at, s] = i
+        link[i] = -1
+        waiting[i] = True
         if i < first:
             continue
         heads[g, s] = t
         if made and lowest[g] == at and parents > 1:  # alone in the oldest set
             continue
-        while lowest[g] >= 0:
-            slot = lowest[g]
-            only_complete = not all_past(heads, g, times[slot])
-            taken = take_sets(
-                messages, slot, times[slot], g, i, only_complete, drop, queue, link, waiting, out, taken
-            )  # fmt: skip
-            if is_empty(queue, slot):
-                spare = drop_lowest(later, earlier, lowest, cursor, spare, g)
-            if only_complete:
-                break
+        spare, taken = release(
+            messages, g, i, heads, drop, lowest, cursor, times, later, earlier, queue, link, spare, waiting, out, taken
+        )
+    for k in range(barriers.shape[1]):
+        g = barriers[2, k]
+        heads[g, barriers[0, k]] = barriers[1, k]
+        spare, taken = release(
+            messages, g, n + k, heads, drop, lowest, cursor, times, later, earlier, queue, link, spare, waiting, out,
+            taken,
+        )  # fmt: skip
     if last:
         for g in range(groups):
             slot = lowest[g]
@@ -534,6 +548,15 @@ def together(parts: Sequence[Batch]) -> Batch | None:
     return Points.concat(points) if points else concat_segments([p for p in parts if isinstance(p, Segments)])
 
 
+def put_aside(pages: list[Batch], batch: Batch | None) -> None:
+    """Append to pages, of which each is at least twice as large as the next: a row is copied log n times at most."""
+    if batch is None:
+        return
+    pages.append(batch)
+    while len(pages) > 1 and 2 * len(pages[-1]) > len(pages[-2]):
+        pages[-2:] = [b for b in [together(pages[-2:])] if b is not None]
+
+
 def message_times(batch: Batch) -> Array:
     """i8[n]: the times of messages."""
     return batch.rows.time if isinstance(batch, Points) else batch.tmax
@@ -545,24 +568,46 @@ def some(batch: Batch, chosen: Array) -> Batch:
 
 
 class _Meeting(Operator):
-    """An operator with several parents: what it holds of each, and what a round adds."""
+    """An operator with several parents: what it holds of each, and what a round adds.
+
+    As long as a parent has sent nothing at all, nothing can come out; until then what the others send is put aside.
+    """
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
         super().__init__(name=name)
         self.groups = Merged(rename)
         self.held: list[Batch | None] = [None] * parents
+        self.heard = np.zeros(parents, np.bool_)
+        self.aside: list[list[Batch]] = [[] for _ in range(parents)]
 
     def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
         fresh = [together([self._own(s, b) for b in batches]) for s, batches in enumerate(inputs)]
-        if any(f is not None for f in fresh):
-            yield from self._meet(fresh, last=False)
+        if all(f is None for f in fresh):
+            return
+        self.heard |= [f is not None for f in fresh]
+        if self.heard.all():
+            yield from self._meet(self._all_fresh(fresh), last=False)
+            return
+        for pages, batch in zip(self.aside, fresh):
+            put_aside(pages, batch)
 
     def finish(self) -> Iterable[Batch]:
-        return self._meet([None] * len(self.held), last=True)
+        return self._meet(self._all_fresh([None] * len(self.held)), last=True)
+
+    def _all_fresh(self, fresh: Sequence[Batch | None]) -> list[Batch | None]:
+        """What was put aside, and what comes after it."""
+        if not any(self.aside):
+            return list(fresh)
+        pages, self.aside = self.aside, [[] for _ in self.aside]
+        return [together([*old, *([] if new is None else [new])]) for old, new in zip(pages, fresh)]
 
     def marks_of(self, parent: int, marks: Marks) -> Iterable[Any]:
         """Take in marks of a parent, runs of one kind at a time."""
         marks = self.groups.marks(marks)
+        if any(self.aside):
+            yield from self._meet(self._all_fresh([None] * len(self.held)), last=False)
+        if (marks.kind == BARRIER).any():
+            self.heard[parent] = True
         for part in np.split(np.arange(len(marks)), np.flatnonzero(np.diff(marks.kind)) + 1):
             run = marks.take(part)
             yield from self._deleted(parent, run) if run.kind[0] == DELETE else self._passed(parent, run)
@@ -606,7 +651,7 @@ class Join(_Meeting):
     on: dimensions by which messages of larger groups join those of every group within (`Matching`).
     """
 
-    STATE = ("groups", "renamed", "held", "waiting", "heads", "matching")
+    STATE = ("groups", "renamed", "held", "heard", "aside", "waiting", "heads", "matching")
 
     def __init__(
         self,
@@ -648,12 +693,13 @@ class Join(_Meeting):
         if self.matching is not None:
             sent = self.matching.process(messages, self.groups.groups)
             messages, seq = sent[:4], seq[sent[4]]
-        yield from self._release(messages, seq, fresh, last=last)
+        yield from self._release(messages, seq, fresh, _NO_BARRIERS, last=last)
 
     def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
         time = round_(barriers.time, self.tolerance)
-        messages = np.array([np.full_like(time, parent), time, barriers.group, np.full_like(time, -1)])
-        yield from self._release(messages, barriers.seq, [None] * len(self.held), last=False)
+        passed = np.array([np.full_like(time, parent), time, barriers.group])
+        nothing = np.zeros((4, 0), np.int64)
+        yield from self._release(nothing, barriers.seq, [None] * len(self.held), passed, last=False)
         yield self.renamed.marks(barriers)
 
     def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
@@ -665,13 +711,16 @@ class Join(_Meeting):
         self._keep(self.held)
         yield self.renamed.marks(gone)
 
-    def _release(self, messages: Array, seq: Array, fresh: Sequence[Batch | None], *, last: bool) -> Iterator[Batch]:
-        """The sets that new messages, i8[4, n] with their seq, complete or let go; `fresh` are their rows."""
+    def _release(
+        self, messages: Array, seq: Array, fresh: Sequence[Batch | None], barriers: Array, *, last: bool
+    ) -> Iterator[Batch]:
+        """The sets that new messages, i8[4, n], and then barriers, i8[3, k], complete or let go. seq: i8[n + k];
+        `fresh` has the rows of the messages."""
         held = [together([b for b in (old, new) if b is not None]) for old, new in zip(self.held, fresh)]
         points = any(isinstance(b, Points) for b in held)
         first = self.waiting.shape[1]
         whole = np.concatenate([self.waiting, messages], axis=1) if first else messages
-        sets, waits = self._pair(whole, first, drop=points and self.fill is None, last=last)
+        sets, waits = self._pair(whole, first, barriers, drop=points and self.fill is None, last=last)
         if sets.shape[1]:
             cause = np.full(sets.shape[1], AT_THE_END) if last else seq[sets[-1] - first]
             yield self._points(held, sets[:-1], cause) if points else self._batches(held, sets[:-1], cause)
@@ -691,12 +740,12 @@ class Join(_Meeting):
         )  # fmt: skip
         return messages, seq
 
-    def _pair(self, messages: Array, first: int, *, drop: bool, last: bool) -> tuple[Array, Array]:
+    def _pair(self, messages: Array, first: int, barriers: Array, *, drop: bool, last: bool) -> tuple[Array, Array]:
         """The released sets as `pair` writes them, and bool[n], which messages go on waiting."""
         n, parents = messages.shape[1], len(self.held)
         self._reserve()
         out, waits = np.empty((parents + 3, n), np.int64), np.empty(n, np.bool_)
-        taken = pair(messages, first, self.heads, drop, last, waits, out)
+        taken = pair(messages, first, self.heads, barriers, drop, last, waits, out)
         sets = out[:, :taken]
         if last:  # in order of time, then of arrival; Kapacitor goes from group to group in random order
             sets = sets[:, np.lexsort((sets[-1], sets[parents]))]
@@ -965,7 +1014,7 @@ class Union(_Meeting):
     Barriers wait among the other messages; that a group is deleted is told at once.
     """
 
-    STATE = ("groups", "held", "low", "barriers")
+    STATE = ("groups", "held", "heard", "aside", "low", "barriers")
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
         super().__init__(name=name, parents=parents, rename=rename)

@@ -264,4 +264,7 @@ def test_one_side_that_never_comes() -> None:
     node = Join(name="join", names=("l", "r"))
     for t in range(200):
         list(node.round([[after(points([many[t]]), t)], []]))
-    assert np.array_equal(node.waiting[1], T + np.arange(200) * SECOND)
+    assert len(node.aside[0]) < 10  # pages that double in size
+    out = [p for o in node.round([[], [after(points([(7, A, {"v": 0})]), 200)]]) for p in plain(o)]
+    assert [p[2] for p in out] == [{"l.v": 7, "r.v": 0}]  # both are past those before
+    assert np.array_equal(node.waiting[1], T + np.arange(8, 200) * SECOND)
