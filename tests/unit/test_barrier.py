@@ -250,3 +250,34 @@ def test_barriers_among_many_points() -> None:
     )
     found = task.replay(given, clock="data").to_json()["sinks"]["x"]
     assert [row["values"][0][1] for f in found for row in f["series"]] == [30] * 98
+
+
+MEETINGS = {
+    "join": "a|join(b).as('a', 'b').fill(0.0)|httpOut('x')",
+    "inner": "a|join(b).as('a', 'b').tolerance(3s)|httpOut('x')",
+    "union": "a|union(b)|httpOut('x')",
+    "statistics": "a|stats(5s)|derivative('emitted')|union(b)|httpOut('x')",
+    "windows": "a|window().period(10s).every(10s)|union(b|window().period(7s).every(7s))|httpOut('x')",
+    "aggregates": (
+        "var w = a|window().period(10s).every(10s)\n"
+        "w|count('v')|join(w|sum('v')).as('a', 'b')|httpOut('x')"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("barrier", BARRIERS)
+@pytest.mark.parametrize("name", MEETINGS)
+def test_branches_that_meet(name: str, barrier: str) -> None:
+    chance = random.Random(f"{name} {barrier}")
+    given = noisy(chance, 60)
+    script = (
+        f"var a = stream|from().groupBy('host')|where(lambda: \"v\" > 0.0)|barrier().{barrier}\n"
+        f"var b = stream|from().groupBy('host')|where(lambda: \"v\" < 4.0)|barrier().{barrier}\n{MEETINGS[name]}"
+    )
+    task = tickc.compile(script)
+    whole = results(task, task.build(), [given]).to_json()
+    assert whole["sinks"]
+    assert results(task, task.build(), pieces(given, range(len(given)))).to_json() == whole
+    assert _restored(task, given, chance.randrange(len(given))) == whole
+    unoptimised = tickc.compile(script, without=None)
+    assert results(unoptimised, unoptimised.build(), [given]).to_json() == whole
