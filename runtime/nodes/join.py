@@ -197,9 +197,9 @@ def take_sets(messages, slot, time, g, cause, only_complete, drop, queue, link, 
 
 
 @kernel
-def release(
+def release(  # type: ignore[no-untyped-def]
     messages, g, cause, heads, drop, lowest, cursor, times, later, earlier, queue, link, spare, waiting, out, taken
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Release what can go of group g after a head has moved; returns the new `spare` and number of sets."""
     while lowest[g] >= 0:
         slot = lowest[g]
@@ -467,9 +467,11 @@ class Matching:
     def restore(self, saved: Any) -> None:
         self.low, self.reported, self.waiting = saved
 
-    def forget(self, parent: int, ids: Sequence[str], everywhere: bool) -> None:
-        """Drop what waits in the larger groups `ids`, and the parent's low mark there, or all low marks."""
-        keys = [self.keys.codes[i] for i in ids if i in self.keys.codes]
+    def forget(self, parent: int, codes: Array, groups: Groups, everywhere: bool) -> None:
+        """Drop what waits in the larger groups that have the ids of groups, and the parent's low mark there, or all low
+        marks."""
+        self._learn(groups)
+        keys = [self.keys.codes[i] for i in (groups[g].id for g in codes.tolist()) if i in self.keys.codes]
         self.waiting = self.waiting[:, ~np.isin(self.key[self.waiting[GROUP]], keys)]
         if everywhere:
             self.low[:] = NEVER
@@ -707,7 +709,7 @@ class Join(_Meeting):
         self.heads[gone.group] = NEVER
         self.waiting = self.waiting[:, ~np.isin(self.waiting[GROUP], gone.group)]
         if self.matching is not None:
-            self.matching.forget(parent, [gone.groups[g].id for g in gone.group.tolist()], self.delete_all)
+            self.matching.forget(parent, gone.group, gone.groups, self.delete_all)
         self._keep(self.held)
         yield self.renamed.marks(gone)
 

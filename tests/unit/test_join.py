@@ -13,7 +13,7 @@ import tickc
 from tickc.compiler import ir
 from tickc.compiler.nodes.join import JoinOp
 from tickc.compiler.passes import PASSES
-from tickc.runtime.batch import Points, Rows, Text
+from tickc.runtime.batch import DELETE, Groups, Marks, Points, Rows, Text
 from tickc.runtime.graph import AT_THE_END
 from tickc.runtime.nodes.join import Join
 
@@ -191,6 +191,19 @@ def test_on_gives_a_larger_group_to_each_within() -> None:
         (0.0, {**A, "r": "x"}, {"part.v": 0, "whole.v": 9}, "host=a,r=x"),
         (0.0, {**A, "r": "y"}, {"part.v": 1, "whole.v": 9}, "host=a,r=y"),
     ]
+
+
+def test_a_deleted_group_is_forgotten_after_a_restart() -> None:
+    make = lambda: Join(name="join", names=("part", "whole"), on=("host",), fill=0)  # noqa: E731
+    node, groups = make(), Groups()
+    list(node.round([[], [points([(0, A, {"v": 9}), (0, B, {"v": 8})], groups=groups)]]))
+    node = moved(node, make())
+    one = np.zeros(1, np.int64)
+    gone = Marks(one, one.astype(np.int32), groups, np.array([DELETE], np.uint8), one + 2)
+    assert [m.groups[int(m.group[0])].id for m in node.marks_of(1, gone)] == ["host=a"]
+    parts = points([(0, {**t, "r": "x"}, {"v": 1}) for t in (A, B)], group_by=("host", "r"))
+    out = [p for o in node.round([[after(parts, 3)], []]) for p in plain(o)]
+    assert [(p[1]["host"], p[2]) for p in out] == [("b", {"part.v": 1, "whole.v": 8})]
 
 
 # -------------------------------------------------------------------------------------------------------- the compiler
