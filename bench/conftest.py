@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     table: dict[str, dict[str, float]] = {}
     for bench in getattr(session, "benchmarks", []):
         if bench.group and bench.stats:
-            engine = bench.params["engine"] if bench.params else bench.name
+            engine = (bench.params or {}).get("engine", "tickc")
             table.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
     if not table:
         return

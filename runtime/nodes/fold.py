@@ -59,19 +59,21 @@ LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
     """Empty accumulator `a` (0 or 1) of a group."""
     at = FIRST_ACC + a * ACC
-    spread = function == SPREAD_F
     state[g, at + SEEN] = 0
     state[g, at + SKIPPED] = 0
     state[g, at + FIRST] = NONE
     state[g, at + FLOATS] = 0
     state[g, at + INTS] = 0
-    state[g, at + LOW] = GREATEST if spread else 0
-    state[g, at + HIGH] = LEAST if spread else 0
     state[g, at + LEAD_FIRST] = NONE
-    state[g, at + LEAD_LAST] = NONE
     state[g, at + LEAD_TWICE] = NONE
-    sums[g, 2 * a] = np.inf if spread else 0.0
-    sums[g, 2 * a + 1] = -np.inf if spread else 0.0
+    if function == SPREAD_F:
+        state[g, at + LOW] = GREATEST
+        state[g, at + HIGH] = LEAST
+        sums[g, 2 * a] = np.inf
+        sums[g, 2 * a + 1] = -np.inf
+    else:
+        state[g, at + LOW] = 0
+        sums[g, 2 * a] = 0.0
 
 
 @kernel
@@ -249,9 +251,10 @@ def fold_windows(  # type: ignore[no-untyped-def]
             out_kind[emitted] = kind
             out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
             out_float[emitted, 0] = sums[g, 2 * at]
-            out_float[emitted, 1] = sums[g, 2 * at + 1]
             out_int[emitted, 0] = state[g, block + LOW]
-            out_int[emitted, 1] = state[g, block + HIGH]
+            if function == SPREAD_F:
+                out_float[emitted, 1] = sums[g, 2 * at + 1]
+                out_int[emitted, 1] = state[g, block + HIGH]
             emitted += 1
             state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
             open_window(state, sums, g, function)
