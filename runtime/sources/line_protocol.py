@@ -35,6 +35,8 @@ from tickc.runtime.sources.decimals import power_table
 from tickc.runtime.sources.files import Job, check_order, cut, one_ahead
 
 BLOCK = 8 << 20
+BLOCKS = 3  # blocks in memory: one is parsed, one is being read
+ROOM = 64 << 10  # bytes before a block
 LONGEST_LINE = 256 << 20
 PAD = 64  # bytes after the text that the scanner may look at
 INTERPRET = 512 << 10  # bytes: a shorter text is scanned by the interpreter, as loading machine code takes longer
@@ -138,14 +140,14 @@ class LineParser:
         self.solved: list[tuple[int, int]] = []
         self.solved_line = -1
 
-    def parse(self, text: Array, stop: int, final: bool) -> Iterator[Rows]:
-        """The rows of the complete lines in text[:stop] (u1, with PAD bytes more); cursor[POS] says where they end."""
+    def parse(self, text: Array, start: int, stop: int, final: bool) -> Iterator[Rows]:
+        """The rows of the complete lines in text[start:stop] (u1, PAD bytes more); cursor[POS] says where they end."""
         cursor = self.cursor
         text[stop : stop + PAD] = 0
         text[stop] = scan.NEWLINE
         words = words_of(text)
-        scanner = _scanner(stop)
-        cursor[scan.POS] = 0
+        scanner = _scanner(stop - start)
+        cursor[scan.POS] = start
         status = scan.FULL
         while status != scan.MORE:
             batch = self._batch(stop - int(cursor[scan.POS]))
@@ -321,7 +323,7 @@ class LineParser:
                     data[Kind.BOOL] = ints != 0
                 case Kind.STRING:
                     data[Kind.STRING] = _text(ints, kinds == code, strings)
-        if len(there) == 1 and counts[there[0]] >= n and (kinds == there[0]).all():
+        if len(there) == 1 and counts[there[0]] == self.cursor[scan.ROWS]:
             return Column(Kind(there[0] - 1), data, n)
         return Column(CODE_TO_KIND[kinds], data, n)
 
@@ -468,35 +470,61 @@ def _interpreted(*args: Any) -> int:
         return int(_plain(scan.scan_lines)(*args))
 
 
-def parse_blocks(parser: LineParser, blocks: Iterable[bytes]) -> Iterator[Rows]:
-    """The rows of a text that comes in blocks, cut anywhere."""
-    text = np.zeros(PAD, np.uint8)
-    have = 0
-    for block in blocks:
-        have, text = _append(text, have, block)
-        yield from parser.parse(text, have, False)
-        used = int(parser.cursor[scan.POS])
-        text[: have - used] = text[used:have].copy()
-        have -= used
-        if have > LONGEST_LINE:
+class Block:
+    """A piece of text in memory with room before it, for the line that the previous piece left unfinished."""
+
+    def __init__(self, size: int, room: int = ROOM) -> None:
+        self.text = np.zeros(room + size + PAD, np.uint8)
+        self.size = size
+        self.begin = self.stop = room
+
+    @staticmethod
+    def of(data: bytes | Array) -> Block:
+        block = Block(len(data))
+        block.stop += len(data)
+        block.text[block.begin : block.stop] = np.frombuffer(data, np.uint8)
+        return block
+
+    def fill(self, stream: Any) -> bool:
+        """Read as much as there is room for; False where nothing is left to read."""
+        self.begin = self.stop = len(self.text) - PAD - self.size
+        view = memoryview(self.text.data)
+        while self.stop < len(self.text) - PAD:
+            n = stream.readinto(view[self.stop : len(self.text) - PAD])
+            if not n:
+                break
+            self.stop += n
+        return self.stop > self.begin
+
+    def behind(self, rest: Array) -> Block:
+        """The text with `rest` before it."""
+        if len(rest) > self.begin:
+            return Block.of(np.concatenate([rest, self.text[self.begin : self.stop]]))
+        self.text[self.begin - len(rest) : self.begin] = rest
+        self.begin -= len(rest)
+        return self
+
+
+def parse_blocks(parser: LineParser, blocks: Iterable[Block | bytes]) -> Iterator[Rows]:
+    """The rows of a text that comes in blocks, cut anywhere. A block is used until the next one is asked for."""
+    rest = np.zeros(0, np.uint8)
+    for data in blocks:
+        block = (Block.of(data) if isinstance(data, bytes) else data).behind(rest)
+        yield from parser.parse(block.text, block.begin, block.stop, False)
+        rest = block.text[int(parser.cursor[scan.POS]) : block.stop].copy()
+        if len(rest) > LONGEST_LINE:
             line = int(parser.cursor[scan.LINE])
             raise SourceError(f"{parser.path}: line {line} is longer than {LONGEST_LINE >> 20} MiB",
                               "is it line protocol?")  # fmt: skip
-    yield from parser.parse(text, have, True)
+    last = Block.of(rest)
+    yield from parser.parse(last.text, last.begin, last.stop, True)
 
 
-def _append(text: Array, have: int, block: bytes) -> tuple[int, Array]:
-    size = have + len(block)
-    if size + PAD > len(text):
-        bigger = np.zeros(size + size // 4 + PAD, np.uint8)
-        bigger[:have] = text[:have]
-        text = bigger
-    text[have:size] = np.frombuffer(block, np.uint8)
-    return size, text
+def read_blocks(path: str, size: int = BLOCK) -> Iterator[tuple[Block, int]]:
+    """The bytes of a file, `size` at a time, and where in the file each block ends; gzip and zstd are decompressed.
 
-
-def read_blocks(path: str, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
-    """The bytes of a file, `size` at a time, and where in the file each block ends; gzip and zstd are decompressed."""
+    A block is used again for the third one after it.
+    """
     with open(path, "rb") as raw:
         head = raw.read(4)
         raw.seek(0)
@@ -509,8 +537,13 @@ def read_blocks(path: str, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
             import pyarrow as pa
 
             stream = pa.CompressedInputStream(raw, "zstd")
-        while block := stream.read(size):
-            yield block, raw.tell()
+        blocks = [Block(min(size, os.path.getsize(path)) if stream is raw else size)]
+        turn = 0
+        while blocks[turn].fill(stream):
+            yield blocks[turn], raw.tell()
+            if len(blocks) < BLOCKS:
+                blocks.append(Block(size))
+            turn = (turn + 1) % BLOCKS
 
 
 class LineFile:
@@ -545,7 +578,7 @@ class LineFile:
             if len(rows):
                 yield rows
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[Block]:
         import zlib
 
         try:
