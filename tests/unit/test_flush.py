@@ -203,3 +203,16 @@ def test_a_clock_that_there_is_not(files: tuple[str, str]) -> None:
     script, recording = files
     result = CliRunner().invoke(cli, ["replay", script, "--recording", recording, "--clock", "moon"])
     assert result.exit_code == 2
+
+
+def test_a_module_that_is_run_by_itself(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    from tickc.runtime.command import main
+
+    task = tickc.compile(DEADMAN)
+
+    def sinks(*arguments: str) -> set[str]:
+        assert main(task.build, task.module.READS, ["--input", files[1], *arguments]) == 0
+        return {json.loads(line)["sink"] for line in capsys.readouterr().out.splitlines()}
+
+    assert sinks() == {"dead"}
+    assert sinks("--clock", "wall", "--flush") == {"hours"}
