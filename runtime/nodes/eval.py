@@ -83,11 +83,10 @@ class Eval(Operator):
             return
         if alive is not None:
             batch = batch.take(alive)
-        changed = self._changed_dims(batch.groups)
-        if not changed:
+        if not self.tags:
             yield batch.with_rows(rows)
             return
-        group = self.retagging.encode(batch.group, batch.groups, rows, changed)
+        group = self.retagging.encode(batch.group, batch.groups, rows, self.tags)
         yield Points(rows, group, self.retagging.groups, batch.seq)
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
@@ -109,12 +108,8 @@ class Eval(Operator):
             return
         yield batch.with_rows(rows)
 
-    def _changed_dims(self, groups: Groups) -> set[str]:
-        """The dimensions that the node sets."""
-        return {d for t in self.tags for g in groups for d in g.dims if d == t}
-
     def groups_behind(self, groups: Groups) -> Groups:
-        return self.retagging.groups if not self.batches and self._changed_dims(groups) else groups
+        return self.retagging.groups if self.tags and not self.batches else groups
 
     def forget(self, codes: Array, groups: Groups) -> None:
         for expression in self.lambdas:
