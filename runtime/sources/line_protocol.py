@@ -152,7 +152,7 @@ class LineParser:
         while status != scan.MORE:
             batch = self._batch(stop - int(cursor[scan.POS]))
             status = self._fill(scanner, batch, text, words, stop, final)
-            self._report(text)
+            self._report(text, start)
             rows = self._rows(batch, text, final and status == scan.MORE)
             if rows is not None:
                 yield rows
@@ -240,13 +240,12 @@ class LineParser:
         bits = -2 if value == float("inf") else int(np.float64(value).view(np.int64))
         self.solved.append((at, bits))
 
-    def _report(self, text: Array) -> None:
-        """Take over the malformed lines of the last scan while their text is there."""
+    def _report(self, text: Array, first: int) -> None:
+        """Take over the malformed lines of the last scan while their text, which begins at `first`, is there."""
         kept = min(int(self.cursor[scan.ERRORS]), len(self.errors))
         for line, at, reason, begin in self.errors[:kept].tolist():
             before = text[begin:at].tobytes()
-            newline = bytes(text[max(0, at - scan.MAX_KEY) : at]).rfind(b"\n")
-            start = max(0, at - scan.MAX_KEY) + newline + 1 if newline >= 0 else 0
+            start = first + text[first:at].tobytes().rfind(b"\n") + 1
             column = len(text[start:at].tobytes().decode(errors="replace")) + 1
             shown = text[start : start + 80].tobytes().split(b"\n")[0].decode(errors="replace").strip()
             line += before.count(b"\n")
@@ -298,7 +297,7 @@ class LineParser:
         vocabulary = Vocabulary()
         if not count:
             return vocabulary, None
-        whole = memoryview(text)
+        whole = memoryview(text)  # type: ignore[arg-type]
         codes = np.empty(count, np.int64)
         for number, (start, length, escaped) in enumerate(self.strings.info[:count].tolist()):
             string = str(whole[start : start + length], "utf-8")
