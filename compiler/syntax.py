@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tickc.compiler.diagnostics import T107, Source, Span, TickError
 from tickc.compiler.lexer import Comment, Lexer, Token, format_duration, is_octal, join
@@ -451,7 +451,7 @@ class _Grammar:
             for index, token in enumerate(tokens):
                 try:
                     # lark's tokens are strings with a `type`; the parser looks at the type alone
-                    statements = parser.feed_token(token)
+                    statements = parser.feed_token(cast(Any, token))
                 except UnexpectedToken:
                     return Stop(index, expected_list(parser.accepts()))
                 except _TooDeep as deep:

@@ -509,7 +509,7 @@ class Marks:
     def __len__(self) -> int:
         return len(self.time)
 
-    def take(self, chosen: Array) -> Marks:
+    def take(self, chosen: Array | slice) -> Marks:
         """Some of the marks (index array or mask)."""
         return Marks(self.time[chosen], self.group[chosen], self.groups, self.kind[chosen], self.seq[chosen])
 

@@ -1236,7 +1236,8 @@ def map_distinct(
 ) -> Any:
     """Apply a Python function once to each distinct combination of arguments.
 
-    args: scalars, arrays of n, Text or Patterns of n. Returns a scalar where all args are scalars, else an array or a `Text`.
+    args: scalars, arrays of n, Text or Patterns of n. Returns a scalar where all args are scalars, else an array or a
+    `Text`.
     `wrong`, where given, receives message -> bool[n] for EvalErrors (without it they are raised). Rows outside of
     `active` may get any value.
     """

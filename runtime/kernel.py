@@ -179,7 +179,7 @@ def _enable_cache(dispatcher: Any, function: Callable[..., Any], fingerprint: st
             return cls()
 
     class Impl(caching.CompileResultCacheImpl):
-        _locator_classes = [Locator]
+        _locator_classes: Any = [Locator]
 
     class Cache(caching.FunctionCache):
         _impl_class = Impl

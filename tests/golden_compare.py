@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 # Go has its own versions of these: results within 8 ulp pass. Bessel functions pass within 1e-12 relative.
-_GO_MATH = re.compile(r"\b(acosh?|asinh?|atan2?|atanh|cbrt|cosh?|erfc?|exp2?|expm1|gamma|hypot|log(10|1p|2)?|pow|sinh?|tanh?)\s*\(")
+_GO_MATH = re.compile(
+    r"\b(acosh?|asinh?|atan2?|atanh|cbrt|cosh?|erfc?|exp2?|expm1|gamma|hypot|log(10|1p|2)?|pow|sinh?|tanh?)\s*\("
+)
 _BESSEL = re.compile(r"\b(j0|j1|jn|y0|y1|yn)\s*\(")
 Same = Callable[[Any, Any], bool]
 

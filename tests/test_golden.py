@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_compare import differences
 
 import tickc
-from golden_compare import differences
 from tickc.compiler.diagnostics import TickError
 from tickc.compiler.passes import PASSES
 from tickc.runtime.batch import Rows
 from tickc.runtime.graph import TaskFailed
-from tickc.runtime.results import Results
 from tickc.runtime.nodes.loop import Loop
+from tickc.runtime.results import Results
 from tickc.runtime.snapshot import decode, encode
 from tickc.runtime.sources.recording import read_recording
 from tickc.task import Task
@@ -56,9 +56,7 @@ class Case:
         self.rows = Rows.concat(list(read_recording(recording))) if recording.exists() else None
 
     def compile(self, without: Any = ()) -> Task:
-        return tickc.compile(
-            self.script, self.vars, name=self.name, without=without
-        )
+        return tickc.compile(self.script, self.vars, name=self.name, without=without)
 
     def check(self, results: dict[str, Any]) -> None:
         assert not list(differences(self.expected, results, self.script, self.order))

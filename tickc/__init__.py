@@ -1,8 +1,8 @@
 """tickc: compiles TICKscript, the dataflow language of InfluxData Kapacitor, to Python modules.
 
-    >>> import tickc
-    >>> task = tickc.compile(open("cpu_alert.tick").read())
-    >>> task.replay("cpu.srpl").to_json()
+>>> import tickc
+>>> task = tickc.compile(open("cpu_alert.tick").read())
+>>> task.replay("cpu.srpl").to_json()
 """
 
 from __future__ import annotations

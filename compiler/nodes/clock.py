@@ -144,9 +144,10 @@ class Deadman(Node):
 
         given = bind(cls.params, arguments)
         interval = given["interval"]
-        stats = Stats(interval=interval, span=span, extent=span, align=True)
+        stats = Stats(interval=interval, span=span, extent=span, align=True)  # type: ignore[call-arg]
         stats.connect(parent)
-        derivative = Derivative(field="emitted", unit=interval, non_negative=True, span=span, extent=span)
+        rate: dict[str, Any] = {"field": "emitted", "unit": interval, "non_negative": True}
+        derivative = Derivative(span=span, extent=span, **rate)
         derivative.connect(stats)
         alert = Alert(span=span, extent=span)
         alert.connect(derivative)

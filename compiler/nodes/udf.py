@@ -77,7 +77,7 @@ class UDF(Node):
     @classmethod
     def called(cls, parent: Node, function: str, info: Info, span: Span) -> UDF:
         """The node that `parent@function()` stands for; Kapacitor does not look at the arguments."""
-        made = cls(function=function, info=info, span=span, extent=span)
+        made = cls(function=function, info=info, span=span, extent=span)  # type: ignore[call-arg]
         made.wants, made.gives = Edge(info.wants), Edge(info.provides)
         parent.link(made)
         return made

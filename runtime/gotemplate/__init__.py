@@ -1,7 +1,7 @@
 """Go's text/template and html/template, for alert ids, messages and details.
 
-    template = parse("{{ .ID }} is {{ .Level }}", "message", data_shape="message")
-    template.render({"ID": "cpu:host=a", "Level": "CRITICAL", …})
+template = parse("{{ .ID }} is {{ .Level }}", "message", data_shape="message")
+template.render({"ID": "cpu:host=a", "Level": "CRITICAL", …})
 """
 
 from __future__ import annotations

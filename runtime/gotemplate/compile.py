@@ -308,7 +308,7 @@ class _Compiler:
         if len(self.pieces) == 1:
             self.line(f"write({self.pieces[0]})")
         elif self.pieces:
-            self.line("write(f\"" + "".join(f"{{{piece}}}" for piece in self.pieces) + "\")")
+            self.line('write(f"' + "".join(f"{{{piece}}}" for piece in self.pieces) + '")')
         self.pieces = []
 
     def walk(self, nodes: List | None, dot: _Expr) -> None:
@@ -785,5 +785,3 @@ _TEXT_FUNCTIONS = frozenset({"print", "println", "html", "js", "urlquery"})
 
 def _count_fits(function: Function, count: int) -> bool:
     return count >= len(function.fixed) if function.rest is not None else count == len(function.fixed)
-
-

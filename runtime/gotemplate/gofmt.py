@@ -668,5 +668,3 @@ class _Formatter:
 def _shown(verb: str) -> str:
     """A verb as Go decodes it from bytes."""
     return "\ufffd" if "\udc80" <= verb <= "\udcff" else verb
-
-

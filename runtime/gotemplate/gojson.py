@@ -40,7 +40,7 @@ _TABLE: dict[int, str] = {
 }
 
 
-_SPECIAL = re.compile("[\\x00-\\x1f\"\\\\<>&\u2028\u2029\udc80-\udcff]")
+_SPECIAL = re.compile('[\\x00-\\x1f"\\\\<>&\u2028\u2029\udc80-\udcff]')
 
 
 def json_string(text: str) -> str:

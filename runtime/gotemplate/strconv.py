@@ -95,7 +95,7 @@ def can_backquote(text: str) -> bool:
 
 def unquote(literal: str) -> str:
     """The string that a Go string literal (either kind of quotes) stands for; raises GoSyntaxError."""
-    if len(literal) < 2 or literal[0] != literal[-1] or literal[0] not in "\"`":
+    if len(literal) < 2 or literal[0] != literal[-1] or literal[0] not in '"`':
         raise GoSyntaxError("invalid syntax")
     body = literal[1:-1]
     if literal[0] == "`":

@@ -120,8 +120,8 @@ class Runs:
     def snapshot(self) -> list[object]:
         return [self.kept, self.group, self.state, self.names.snapshot(), self.groups]
 
-    def restore(self, saved: list[object]) -> None:
-        self.kept, self.group, self.state, names, self.groups = saved  # type: ignore[assignment]
+    def restore(self, saved: list[Any]) -> None:
+        self.kept, self.group, self.state, names, self.groups = saved
         self.names.restore(names)
 
     def join(self, batch: Points) -> Rows:
@@ -146,7 +146,6 @@ class Runs:
         cause = row[:ended]
         groups = group[cause]
         return Ended(rows, number, time[:ended], groups, self.names.of(groups), batch.seq[cause - first])
-
 
     def release(self, groups: Array, seq: int) -> Ended | None:
         """The open runs of some groups (bool[groups]), which end here; seq: what ends them."""

@@ -429,7 +429,7 @@ class WindowFold(JoinedFolds):
         fill_period: bool = False,
         point_times: bool = False,
     ) -> None:
-        window = {"period": period, "every": every, "align": align, "fill_period": fill_period}
+        window: dict[str, Any] = {"period": period, "every": every, "align": align, "fill_period": fill_period}
         super().__init__(name=name, aggregates=[(function, field, as_name)], **window)
         self.point_times = function if point_times else ""
 

@@ -65,8 +65,8 @@ def layout(schema: Any, path: str, defaults: Defaults, wanted: Wanted, constants
     names = [*schema.names, *(c for c in constants if c not in schema.names)]
     _check_names(schema, names, path, defaults)
     tag_names, variants = _declared(schema)
-    special = {"time", "measurement", "database", "retention_policy"} - set(defaults.tags or ()) - set(
-        defaults.fields or ()
+    special = (
+        {"time", "measurement", "database", "retention_policy"} - set(defaults.tags or ()) - set(defaults.fields or ())
     )
     if "measurement" not in names and defaults.measurement is None:
         raise SourceError(f"{path} does not say which measurement its rows belong to", "give one: --measurement NAME")

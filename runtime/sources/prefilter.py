@@ -1,9 +1,9 @@
 """Rows of a Parquet file that may pass a filter, read by Polars.
 
-Polars decodes the columns of the filter first and the others only where it holds, which for a selective filter is several
-times faster than decoding all rows. Its comparisons differ from a lambda's in one way that matters here: NaN is greater
-than any number, so a row with NaN may pass that the lambda refuses. So what comes out is a superset of the rows that
-can pass, in their order, and the lambda still decides on each.
+Polars decodes the columns of the filter first and the others only where it holds, which for a selective filter is
+several times faster than decoding all rows. Its comparisons differ from a lambda's in one way that matters here: NaN is
+greater than any number, so a row with NaN may pass that the lambda refuses. So what comes out is a superset of the rows
+that can pass, in their order, and the lambda still decides on each.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ def test_many_fields_series_and_strings_make_tables_grow() -> None:
 
 
 def test_two_spellings_of_a_field_and_of_a_string() -> None:
-    rows = parse_lines(r'm a\"b=1 1' + "\n" + 'm a"b=2 2\n' + r'm s="\x" 3' + "\n" + r'm s="\\x" 4' + "\n")
+    rows = parse_lines(r"m a\"b=1 1" + "\n" + 'm a"b=2 2\n' + r'm s="\x" 3' + "\n" + r'm s="\\x" 4' + "\n")
     assert rows.fields['a"b'].only(Kind.FLOAT) is None
     assert [rows.fields['a"b'].at(i) for i in (0, 1)] == [1.0, 2.0]
     text = rows.fields["s"].data[Kind.STRING]
