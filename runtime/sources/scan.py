@@ -918,7 +918,8 @@ def scan_lines(  # type: ignore[no-untyped-def]
                 finish += 1
         else:
             finish = stop if outcome == CUT_RECORD else find_newline(buf, words, point)
-        if finish >= stop and not final:
+        cut = finish >= stop or (outcome != DONE and broken and find_newline(buf, words, min(at, stop)) >= stop)
+        if cut and not final:  # what is wrong may be that the text ends here
             clear_row(kinds, counts, row)
             break
         if outcome != DONE:

@@ -228,6 +228,16 @@ def test_a_malformed_point_over_two_lines_loses_its_first_line_only() -> None:
     assert problems.total == 1
 
 
+@pytest.mark.parametrize("line", ['m s="a\nb",t=true,f=1e5,i=7i,u="" 12\n', 'm s="\n" 1\n'])
+def test_a_string_over_lines_may_be_cut_anywhere(line: str) -> None:
+    text = line.encode()
+    for at in range(len(text)):
+        problems = Problems()
+        parser = LineParser("x", Wanted(), Codes(), problems)
+        found = [p for rows in parse_blocks(parser, [text[:at], text[at:]]) for p in points(rows)]
+        assert found == parse(text) and not problems
+
+
 def test_lines_within_strings_count() -> None:
     problems = Problems()
     parse('cpu v="a\nb\nc" 1\ncpu v=x 2\n', problems=problems)
