@@ -487,9 +487,9 @@ def clear_row(kinds, counts, row):  # type: ignore[no-untyped-def]
     """Take back what a line has written before it turned out to be malformed or incomplete."""
     if row < kinds.shape[1]:
         for column in range(kinds.shape[0]):
-            counts[column, kinds[column, row]] -= 1
-            kinds[column, row] = ABSENT
-            counts[column, ABSENT] += 1
+            if kinds[column, row] != ABSENT:
+                counts[column, kinds[column, row]] -= 1
+                kinds[column, row] = ABSENT
 
 
 @kernel
@@ -881,7 +881,8 @@ def scan_lines(  # type: ignore[no-untyped-def]
                     at = q
                     break
                 if column >= 0:
-                    counts[column, kinds[column, row]] -= 1
+                    if kinds[column, row] != ABSENT:  # a field that stands twice in a line
+                        counts[column, kinds[column, row]] -= 1
                     counts[column, kind] += 1
                     kinds[column, row] = kind
                     ints[column, row] = bits
