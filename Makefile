@@ -1,5 +1,6 @@
 # make demo    compile an example task, run it over example data, print the alerts
 # make test    the same, then all tests
+# make bench   the benchmarks, next to Polars and DuckDB (TICKC_BENCH_ROWS=10000000 for 10 M rows)
 # make data    the examples' data (examples/data)
 # make clean   remove all that these make
 #
@@ -17,7 +18,7 @@ DATA := examples/data/cpu.parquet
 export TICKC_CACHE ?= $(CURDIR)/$(VENV)/cache
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test data clean
+.PHONY: demo test bench data clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := demo
 
@@ -33,6 +34,9 @@ demo: $(VENV)/installed $(DATA)
 
 test: $(VENV)/installed-test demo
 	$(RUN) -m pytest --benchmark-disable $(PYTEST_ARGS)
+
+bench: $(VENV)/installed-test
+	$(RUN) -m pytest bench --benchmark-disable-gc --benchmark-columns=min,median -q
 
 data: $(VENV)/installed
 	$(RUN) examples/make_data.py

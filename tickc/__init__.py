@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from tickc.runtime.udf import Udf
     from tickc.runtime.udf.python import udf
     from tickc.task import Task
+    from tickc.together import replay_together
 
-__all__ = ["Task", "compile", "udf"]
+__all__ = ["Task", "compile", "replay_together", "udf"]
 
 
 def compile(
@@ -65,4 +66,8 @@ def __getattr__(name: str) -> Any:
         from tickc.runtime.udf.python import udf
 
         return udf
+    if name == "replay_together":
+        from tickc.together import replay_together
+
+        return replay_together
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
