@@ -297,7 +297,7 @@ class LineParser:
         vocabulary = Vocabulary()
         if not count:
             return vocabulary, None
-        whole = memoryview(text)  # type: ignore[arg-type]
+        whole = text.data
         codes = np.empty(count, np.int64)
         for number, (start, length, escaped) in enumerate(self.strings.info[:count].tolist()):
             string = str(whole[start : start + length], "utf-8")
