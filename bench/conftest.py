@@ -6,13 +6,13 @@ the ratio. `TICKC_BENCH_ROWS` sets the rows (1,000,000 if unset).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from jobs import rows_wanted
 
 HOSTS = 100
 STEP = 10_000_000_000  # ns between two points of a host
@@ -21,10 +21,6 @@ FIELDS = (
     "usage_idle", "usage_user", "usage_system", "usage_nice", "usage_iowait", "usage_irq", "usage_softirq",
     "usage_steal", "usage_guest", "usage_guest_nice",
 )  # fmt: skip
-
-
-def rows_wanted() -> int:
-    return int(os.environ.get("TICKC_BENCH_ROWS", "1000000"))
 
 
 def write_cpu(path: Path, rows: int, seed: int = 1) -> None:

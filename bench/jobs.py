@@ -5,12 +5,16 @@ The peers answer more loosely (their windows are aligned, ties and late points a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MINUTE = 60
+
+def rows_wanted() -> int:
+    """How many rows the benchmarks run on."""
+    return int(os.environ.get("TICKC_BENCH_ROWS", "1000000"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from jobs import JOBS
+from jobs import JOBS, rows_wanted
 
 import tickc
 from tickc.runtime.sources.inputs import open_inputs
@@ -51,5 +51,6 @@ def test_job(benchmark: Any, cpu: Path, name: str, engine: str) -> None:
         "duckdb": lambda: by_duckdb(connection, job.sql.format(path=cpu)),
     }
     benchmark.group = name
-    result = benchmark.pedantic(run[engine], rounds=7, warmup_rounds=2, iterations=1)
+    rounds, warmup = (7, 2) if rows_wanted() <= 1_000_000 else (2, 1)
+    result = benchmark.pedantic(run[engine], rounds=rounds, warmup_rounds=warmup, iterations=1)
     assert len(result) if hasattr(result, "__len__") else result
