@@ -12,6 +12,8 @@ a second accumulator holds what would be left.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,7 @@ FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
 FLOAT_KIND, INT_KIND, DURATION_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION)
 MISSING_KIND, NIL_KIND = int(Kind.MISSING), int(Kind.NIL)
 UNLIMITED = 1 << 62
+SIDE_BY_SIDE = 10_000  # rows from which aggregates are folded in threads
 LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
 
@@ -354,18 +357,24 @@ class JoinedFolds(Operator):
         self.stream_name = stream_name
         self.names = Names()
         self.groups = Groups()  # those of the input
+        self._pool: ThreadPoolExecutor | None = None  # each aggregate has a state of its own, so they can run at once
 
     def points(self, batch: Points) -> Iterable[Batch]:
         self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
         results = [_Results(len(batch)) for _ in self.folds]
-        emitted = 0
-        for fold, out in zip(self.folds, results):
-            emitted = self._fold(fold, batch, out)
-        row = results[0].row[:emitted]
+        run = self._pool.map if self._pool is not None and len(batch) >= SIDE_BY_SIDE else map
+        counts = list(run(self._fold, self.folds, repeat(batch), results))
+        for fold, (_, wrong) in zip(self.folds, counts):
+            if wrong:
+                self.errors[f"field {fold.field} is missing or of another type"] += wrong
+        if self._pool is None and len(self.folds) > 1:  # after the first batch, which compiles the kernel
+            self._pool = ThreadPoolExecutor(len(self.folds), thread_name_prefix="tickc-fold")
+        row = results[0].row[: counts[0][0]]
         yield from self._emit(batch.group[row], batch.seq[row], results)
 
-    def _fold(self, fold: _Fold, batch: Points, out: _Results) -> int:
+    def _fold(self, fold: _Fold, batch: Points, out: _Results) -> tuple[int, int]:
+        """Fold the rows into one aggregate; the number of windows that end, and of values that could not be used."""
         fold.state = grown(fold.state, len(batch.groups))
         fold.sums = grown(fold.sums, len(batch.groups))
         kinds, f, i = _operands(batch.rows.field(fold.field))
@@ -374,9 +383,7 @@ class JoinedFolds(Operator):
             YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function], out.row, out.tmax, out.kind,
             out.count, out.floats, out.ints,
         )  # fmt: skip
-        if wrong:
-            self.errors[f"field {fold.field} is missing or of another type"] += wrong
-        return int(emitted)
+        return int(emitted), int(wrong)
 
     def flush(self) -> Iterable[Batch]:
         """The windows that hold a point which has not come out yet, as their next emission would be."""
