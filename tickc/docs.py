@@ -115,7 +115,8 @@ NOTES: Mapping[str, str] = {
     "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits "
     "longer than 10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
     "kapacitorLoopback": "Exact in points. Differs: a replay and a backfill run one task, so that the points go to no "
-    "other; a backfill writes them as a data set of their own. The check for loops is Kapacitor's.",
+    "other; a backfill writes them as a data set of their own. `tickc.replay_together` runs several tasks on one "
+    "recording and feeds the points back to them. The check for loops is Kapacitor's.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
     "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
     "Kapacitor that order is a race, which shows where a parent lags behind.",
