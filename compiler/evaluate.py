@@ -17,6 +17,7 @@ from tickc.compiler.nodes.query import BatchSource
 from tickc.compiler.nodes.stream import Stream
 from tickc.compiler.nodes.udf import UDF
 from tickc.compiler.pipeline import (
+    DEEPEST,
     MAX_OPERANDS,
     NODES,
     STAR,
@@ -39,13 +40,12 @@ from tickc.compiler.pipeline import (
     bind,
     capitalised,
     chain_methods,
-    deep_recursion,
     go_type,
     label,
     unusable,
 )
 from tickc.runtime.builtins import EvalError
-from tickc.runtime.expr import Binary, Call, Expr, Literal, Nested, Ref, Unary, check
+from tickc.runtime.expr import Binary, Call, Expr, Literal, Nested, Ref, Unary, check, deep_recursion
 from tickc.runtime.kinds import Kind
 from tickc.runtime.udf import NO_UDFS, UdfError, Udfs
 
@@ -88,7 +88,7 @@ def evaluate(
     UdfError. template: whether the script is defined as a template, so that a variable without a value has the zero of
     its type.
     """
-    with deep_recursion():
+    with deep_recursion(DEEPEST):
         evaluation = _Evaluation(source, _source_node(program, source), vars or {}, udfs, template)
         evaluation.run(program)
     return evaluation.pipeline

@@ -17,7 +17,6 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
@@ -25,7 +24,7 @@ from typing import Any, ClassVar, TypeVar
 from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Code, Diagnostic, Source, Span, TickError
 from tickc.runtime.builtins import EvalError
-from tickc.runtime.expr import Binary, Call, Expr, check
+from tickc.runtime.expr import Binary, Call, Expr, check, deep_recursion
 
 MAX_NODES = 10_000
 MAX_OPERANDS = 50_000  # of a lambda, with the lambdas of variables in it
@@ -39,6 +38,9 @@ T203, T204, T205, T301, T304, T401 = (CODES[c] for c in ("T203", "T204", "T205",
 
 class Duration(int):
     """A duration in nanoseconds."""
+
+
+DEEPEST = 1_600  # levels that functions on scripts and lambdas may recurse into
 
 
 @dataclass(frozen=True, slots=True)
@@ -732,7 +734,7 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
     """
     pipeline.task = task
     pipeline.task_dbrps = pipeline.dbrps or (None if dbrps is None else tuple(dbrps))
-    with deep_recursion():
+    with deep_recursion(DEEPEST):
         problems = [*pipeline.start(), *_not_supported(pipeline)]
         if problems:
             raise TickError(problems, pipeline.source)
@@ -747,17 +749,6 @@ def _not_supported(pipeline: Pipeline) -> Iterator[Diagnostic]:
         if n.later:
             written = pipeline.source.snippet(n.span) or n.tick  # deadman stands for stats and others
             yield T401.at(n.span, f"`{written}` is not supported yet", note=n.later)
-
-
-@contextmanager
-def deep_recursion(limit: int = 20_000) -> Iterator[None]:
-    """Let functions recurse as deep as expressions may be nested."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, limit))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
 
 
 def batch_edge(op: ir.Op) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tickc.compiler.ir import NOTHING, Op, Plan, Wanted
+from tickc.compiler.ir import NOTHING, Plan, Wanted
 
 
 def demands(plan: Plan) -> dict[int, Wanted]:
@@ -19,6 +19,6 @@ def names(some: frozenset[str] | None) -> tuple[str, ...] | None:
     return None if some is None else tuple(sorted(some))
 
 
-def narrow(op: Op, wanted: Wanted) -> bool:
+def narrow(wanted: Wanted) -> bool:
     """Whether `wanted` leaves out any column."""
     return wanted.tags is not None or wanted.fields is not None

@@ -58,7 +58,7 @@ def _selecting(op: JoinOp, fields: tuple[tuple[str, ...] | None, ...]) -> JoinOp
 def _selected(op: Op, at: int, needs: Wanted) -> Op:
     """The input at a position, or a selection from it where it may have columns that are not needed."""
     below = op.inputs[at]
-    if not narrow(op, needs) or isinstance(below, SelectOp):
+    if not narrow(needs) or isinstance(below, SelectOp):
         return below
     name = f"{op.name}_columns" + (str(at + 1) if len(op.inputs) > 1 else "")
     return SelectOp(name=name, inputs=(below,), tags=names(needs.tags), fields=names(needs.fields))
