@@ -1,0 +1,1 @@
+"""InfluxQL: a query in a script becomes a tree (tickc.runtime.influxql.tree)."""

@@ -1,0 +1,1 @@
+"""InfluxDB over HTTP: a client, a source of points, the answers to queries, a sink."""
