@@ -33,7 +33,8 @@ class Expr(Tree):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ref(Expr):
-    """A field, a tag or `time`. type: what `::type` says: float, integer, unsigned, string, boolean, field, tag or ""."""
+    """A field, a tag or `time`. type: what `::type` says (float, integer, unsigned,
+    string, boolean, field, tag), or ""."""
 
     name: str
     type: str = ""
@@ -128,8 +129,8 @@ class Bucket(Tree):
 class Select(Tree):
     """One SELECT statement.
 
-    sources: measurements or selects in brackets. dimensions: names of tags, Wildcard, Regex and at most one Bucket, in the
-    order of the text. fill: null, none, previous, linear or a number; None: the text has none. zone: the name in tz().
+    sources: measurements or selects in brackets. dimensions: names of tags, Wildcard, Regex and at most one Bucket, as in
+    the text. fill: null, none, previous, linear or a number; None: the text has none. zone: the name in tz().
     limits: 0 where there is none. descending: ORDER BY time DESC; ordered: whether the text orders at all.
     """
 
