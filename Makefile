@@ -4,7 +4,8 @@
 # make data    the examples' data (examples/data)
 # make clean   remove all that these make
 #
-# Only Python 3.11 or newer is needed. Everything goes into .venv (packages, machine code) and out.
+# Only Python 3.11 or newer is needed. Everything goes into .venv (packages, machine code) and out. Some tests need a server
+# of InfluxDB: where there is no `influxd`, Debian's package is unpacked in .venv; where it cannot be had, they are skipped.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -13,6 +14,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --no-input -q
 TICKC := $(RUN) -m tickc
 PYTEST_ARGS ?= -q -n 2
+INFLUXD := $(or $(shell command -v influxd 2>/dev/null),$(VENV)/influxdb/usr/bin/influxd)
 DATA := examples/data/cpu.parquet
 
 export TICKC_CACHE ?= $(CURDIR)/$(VENV)/cache
@@ -32,7 +34,7 @@ demo: $(VENV)/installed $(DATA)
 	@$(RUN) examples/show_alerts.py out/demo/results
 	@printf '\nThe module is out/demo/cpu_alert.py, the results are in out/demo/results.\n'
 
-test: $(VENV)/installed-test demo
+test: $(VENV)/installed-test $(INFLUXD) demo
 	$(RUN) -m pytest --benchmark-disable $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-test
@@ -40,6 +42,11 @@ bench: $(VENV)/installed-test
 
 data: $(VENV)/installed
 	$(RUN) examples/make_data.py
+
+$(VENV)/influxdb/usr/bin/influxd: | $(RUN)
+	@rm -rf $(VENV)/influxdb.deb && mkdir -p $(VENV)/influxdb.deb
+	@{ [ "$$(id -u)" != 0 ] || apt-get -qq update; } && cd $(VENV)/influxdb.deb && apt-get -qq download influxdb \
+		&& dpkg -x influxdb_*.deb ../influxdb || echo 'no influxd: tests that need a server of InfluxDB cannot run' >&2
 
 $(DATA): examples/make_data.py | $(VENV)/installed
 	@$(RUN) examples/make_data.py

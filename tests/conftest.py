@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from example_data import script
+from influxd import ABSENT, INFLUXD, influxd, start_influxd
+
+__all__ = ["influxd", "start_influxd"]  # fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="write plans, generated code and messages as they are now; a reviewer reads the difference",
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if INFLUXD is None:
+        terminalreporter.write_line(f"WARNING: {ABSENT}", yellow=True, bold=True)
 
 
 @pytest.fixture
