@@ -19,6 +19,7 @@ from tickc.compiler.ir import Op, Plan, SourceOp
 from tickc.compiler.passes.fold_constants import rebuilt
 from tickc.compiler.passes.fuse_kernels import LoopOp
 from tickc.runtime.expr import Binary, Expr, deep_recursion
+from tickc.runtime.influxql.tree import Tree
 from tickc.runtime.kinds import Kind
 
 _UNITS = (
@@ -138,6 +139,9 @@ class _Writer:
                 return self._expr(value)
             case Op():
                 return self._constructor(value)
+            case Tree():
+                self.imports.add("influxql as q")
+                return repr(value)
             case bool() | None | float():
                 return repr(value)
             case int() if key in DURATIONS:
@@ -184,7 +188,19 @@ class _Writer:
 
 
 DURATIONS = frozenset(
-    {"period", "every", "truncate", "round", "by", "unit", "state_changes_duration", "tolerance", "idle", "interval"}
+    {
+        "period",
+        "every",
+        "truncate",
+        "round",
+        "by",
+        "unit",
+        "state_changes_duration",
+        "tolerance",
+        "idle",
+        "interval",
+        "offset",
+    }
 )
 
 

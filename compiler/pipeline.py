@@ -490,6 +490,7 @@ class Node(Subject):
     chains: ClassVar[bool] = True  # whether nodes can be chained from it
     parents_of: ClassVar[tuple[str, ...]] = ANY  # nodes that it can be chained from
     later: ClassVar[str] = ""  # why it is not lowered
+    runs: ClassVar[bool] = True  # whether it becomes an operator
 
     quiet: bool = flag("count errors of the node without logging them", keeps=True)
 
@@ -740,7 +741,8 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
             raise TickError(problems, pipeline.source)
         made: dict[int, ir.Op] = {}
         for n in sorted(pipeline.nodes, key=lambda n: n.id):
-            made[n.id] = n.lower(*(made[p.id] for p in n.reads()))
+            if n.runs:
+                made[n.id] = n.lower(*(made[p.id] for p in n.reads()))
     return ir.Plan(tuple(made.values()))
 
 

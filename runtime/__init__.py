@@ -34,6 +34,7 @@ _HOMES = {
     "Loop": "nodes.loop",
     "NoOp": "nodes.rows",
     "Output": "graph",
+    "Query": "nodes.query",
     "Rows": "batch",
     "Sample": "nodes.rows",
     "Select": "nodes.block",

@@ -398,6 +398,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def time(self) -> Array:
+        """i8[n] ns: the points' time."""
+        return self.rows.time
+
     def take(self, rows: Array | slice) -> Points:
         if isinstance(rows, np.ndarray) and rows.dtype == np.bool_:
             rows = np.flatnonzero(rows)
@@ -441,6 +446,11 @@ class Segments:
     def __len__(self) -> int:
         return len(self.start)
 
+    @property
+    def time(self) -> Array:
+        """i8[m] ns: the batches' time."""
+        return self.tmax
+
     @cached_property
     def sizes(self) -> Array:
         """i8[m]: points in each batch."""
@@ -476,8 +486,11 @@ class Segments:
     def with_rows(self, rows: Rows) -> Segments:
         return replace(self, rows=rows)
 
-    def take(self, batches: Array) -> Segments:
-        """Some of the batches (index array or mask), sharing the rows."""
+    def with_seq(self, seq: Array) -> Segments:
+        return replace(self, seq=seq)
+
+    def take(self, batches: Array | slice) -> Segments:
+        """Some of the batches (index array, mask or slice), sharing the rows."""
         return replace(
             self,
             start=self.start[batches],

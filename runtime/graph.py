@@ -11,7 +11,7 @@ those of the rows before and after it (docs/decisions/data-time.md).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,10 @@ class Clock:
         """i8[n]: the time when the rows `seq` of the round had entered."""
         return np.concatenate([[self.before], self.time])[np.searchsorted(self.seq, seq, side="right")]
 
-    def rises(self, entering: Iterable[Points]) -> tuple[Array, Array]:
-        """The rows that move the clock on, and to what time. `entering`: of each source."""
+    def rises(self, entering: Iterable[Batch]) -> tuple[Array, Array]:
+        """The rows or batches that move the clock on, and to what time. `entering`: of each source."""
         parts = list(entering)
-        seq, time = np.concatenate([p.seq for p in parts]), np.concatenate([p.rows.time for p in parts])
+        seq, time = np.concatenate([p.seq for p in parts]), np.concatenate([p.time for p in parts])
         if len(parts) > 1:
             order = np.argsort(seq, kind="stable")
             seq, time = seq[order], time[order]
@@ -169,10 +169,18 @@ class Operator:
             setattr(self, name, thaw(saved[name], getattr(self, name)))
 
 
+class Entry(Operator):
+    """Where data enter the graph. seen: how many rows or batches have, at all entries: the next `seq`."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name)
+        self.seen = 0
+
+
 EXAMPLE_DBRPS = (("db", "rp"), ("dbname", "rpname"))
 
 
-class Source(Operator):
+class Source(Entry):
     """Where the points of a stream task enter.
 
     A point is delivered once for each subscription that matches it: a task subscribes to (database, retention policy,
@@ -190,7 +198,6 @@ class Source(Operator):
         self.measurements = tuple(dict.fromkeys(measurements))
         self.dbrps = None if dbrps is None else tuple(dict.fromkeys(dbrps))
         self.groups = Groups()
-        self.seen = 0
 
     def rows(self, rows: Rows) -> Points | None:
         """Let rows enter: those that are subscribed to, each as often as it is; None where none is."""
@@ -233,6 +240,11 @@ class Source(Operator):
             same = database.codes == database.vocabulary.codes.get(d, -2)
             inside |= same & (policy.codes == policy.vocabulary.codes.get(p, -2))
         return inside
+
+
+# What is fed: the rows of a stream task, or the batches of a batch task by the place of their query in the graph, where
+# `seq` is their order among those of all queries, from 0.
+Entering = Rows | Mapping[int, Segments]
 
 
 class Graph:
@@ -314,28 +326,42 @@ class Graph:
             raise failure
 
     def run(
-        self, batches: Iterable[Rows], *, last: bool = True, clock: str | None = None, flush: bool = False
+        self, batches: Iterable[Entering], *, last: bool = True, clock: str | None = None, flush: bool = False
     ) -> Iterator[Output]:
-        """Send the rows of a stream task through the graph; yields what leaves it, then what the end releases.
+        """Send the rows of a stream task, or the batches of a batch task, through the graph; yields what leaves it, then
+        what the end releases.
 
         last: whether the input ends after `batches`. clock: see `follow`; None: as it is. flush: what is open when the
         input ends comes out.
         """
         if clock is not None:
             self.follow(clock)
-        for rows in batches:
-            yield from self.feed(rows)
+        for some in batches:
+            yield from self.feed(some)
         if last:
             yield from self.end(flush=flush)
 
-    def feed(self, rows: Rows) -> Iterator[Output]:
-        """Let rows enter; yields what leaves the graph."""
-        entering = {
+    def feed(self, some: Entering) -> Iterator[Output]:
+        """Let rows or batches enter; yields what leaves the graph."""
+        return self._feed_rows(some) if isinstance(some, Rows) else self._feed_batches(some)
+
+    def _feed_rows(self, rows: Rows) -> Iterator[Output]:
+        entering: dict[int, Batch] = {
             i: points
             for i, op in enumerate(self.operators)
             if isinstance(op, Source) and (points := op.rows(rows)) is not None
         }
-        self.entered += sum(len(points) for points in entering.values())
+        yield from self._enter(entering)
+
+    def _feed_batches(self, entering: Mapping[int, Segments]) -> Iterator[Output]:
+        entries = [op for op in self.operators if isinstance(op, Entry)]
+        first = entries[0].seen
+        for op in entries:
+            op.seen = first + sum(len(batches) for batches in entering.values())
+        yield from self._enter({i: b.with_seq(b.seq + first) for i, b in entering.items() if len(b)})
+
+    def _enter(self, entering: dict[int, Batch]) -> Iterator[Output]:
+        self.entered += sum(len(batch.rows) for batch in entering.values())
         if entering and self._timed():
             yield from self._feed_in_time(entering)
         elif entering:
@@ -366,9 +392,9 @@ class Graph:
         return min((due for op in self.timers if (due := op.due(clock)) is not None), default=AT_THE_END)
 
     def _next_seq(self) -> int:
-        return max((op.seen for op in self.operators if isinstance(op, Source)), default=0)
+        return max((op.seen for op in self.operators if isinstance(op, Entry)), default=0)
 
-    def _feed_in_time(self, entering: dict[int, Points]) -> Iterator[Output]:
+    def _feed_in_time(self, entering: dict[int, Batch]) -> Iterator[Output]:
         """Rounds of rows, cut where something is due, with rounds of time between them."""
         seq, time = self.clock.rises(entering.values())
         stop = int(seq[0]) if len(seq) else AT_THE_END
@@ -385,14 +411,14 @@ class Graph:
             at = end
 
     def _round_of_rows(
-        self, entering: dict[int, Points], start: int, stop: int, seq: Array, time: Array
+        self, entering: dict[int, Batch], start: int, stop: int, seq: Array, time: Array
     ) -> Iterator[Output]:
         """The rows start <= seq < stop, of which the rows `seq` move the clock on."""
         pieces: dict[int, Sequence[Batch]] = {}
-        for i, points in entering.items():
-            low, high = np.searchsorted(points.seq, [start, stop])
+        for i, batch in entering.items():
+            low, high = np.searchsorted(batch.seq, [start, stop])
             if low < high:
-                pieces[i] = [points if high - low == len(points) else points.take(slice(low, high))]
+                pieces[i] = [batch if high - low == len(batch) else batch.take(slice(low, high))]
         if pieces:
             self.clock.pass_to(seq, time)
             yield from self.push(pieces)

@@ -19,6 +19,7 @@ import click
 
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
+    from tickc.runtime.graph import Graph
     from tickc.runtime.settings import Settings
     from tickc.runtime.sources.base import Problems
     from tickc.runtime.udf import Udf
@@ -546,12 +547,19 @@ def _count(n: int, noun: str) -> str:
 
 @cli.command(short_help="Replay a recording through a task; results as JSON.")
 @click.argument("task", metavar="TASK.tick|MODULE.py")
-@click.option("--recording", "recordings", multiple=True, metavar="PATH", help="A recording of Kapacitor (.srpl).")
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    metavar="PATH",
+    help="A recording of Kapacitor: .srpl; for a batch task a .brpl for each query, that of the last query of the script "
+    "first, or the zip of a server.",
+)
 @click.option("--data", metavar="FILE", help="Instead of a recording: a file with data (line protocol, Parquet, …).")
 @click.option("--db", metavar="DB", help="With --data: the database that the data stand for.")
 @click.option("--rp", metavar="RP", help="With --data: the retention policy that the data stand for.")
-@click.option("--start", type=_Moment(), metavar="TIME", help="With --data: replay points from this time (RFC 3339).")
-@click.option("--stop", type=_Moment(), metavar="TIME", help="With --data: replay points before this time (RFC 3339).")
+@click.option("--start", type=_Moment(), metavar="TIME", help="With --data: replay from this time (RFC 3339).")
+@click.option("--stop", type=_Moment(), metavar="TIME", help="With --data: replay up to this time (RFC 3339).")
 @click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
 @_clock("wall")
 @_flush
@@ -561,6 +569,8 @@ def _count(n: int, noun: str) -> str:
 def replay(context: click.Context, task: str, recordings: Sequence[str], results: str, **options: Any) -> None:
     """Replay a recording through a task as Kapacitor does, and write all results as one JSON document.
 
+    With --data a batch task asks its queries of the data, between --start and --stop, as a batch replay asks InfluxDB.
+
     The document has the keys `sinks`, `alerts` and `writes`; `error` where the script does not compile; `runtime_error`
     where the task failed, with the results up to there.
 
@@ -568,6 +578,9 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
     Examples:
       tickc replay cpu_alert.tick --recording cpu.srpl
       tickc replay cpu_alert.tick --recording cpu.srpl --results out.json --vars vars.json
+      tickc replay mean_alert.tick --recording 0.brpl --recording 1.brpl
+      tickc replay mean_alert.tick --data cpu.parquet --db telegraf --rp autogen \\
+        --start 2024-01-01T00:00:00Z --stop 2024-01-02T00:00:00Z
     """
     import json
 
@@ -581,9 +594,9 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
         _write_results(results, json.dumps({"error": _kapacitor_text(error)}))
         raise
     clock.tell("loaded the task")
-    rows, problems = _recorded_rows(recordings, options)
-    reaching = {"handlers": options["handlers"], "allow_exec": options["allow_exec"]}
-    _replay(loaded, rows, results, clock.verbose, reaching, clock=options["clock"], flush=options["flush"])
+    graph = loaded.build()
+    given, problems = _recorded(graph, recordings, options)
+    _replay(loaded, graph, given, results, clock.verbose, {k: options[k] for k in _RUNNING})
     clock.tell("replayed")
     _tell_problems(problems)
 
@@ -595,22 +608,21 @@ def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> 
         raise click.UsageError(f"{', '.join(extra)}: only with --data.")
 
 
-def _recorded_rows(recordings: Sequence[str], o: dict[str, Any]) -> tuple[Iterable[Any], Problems]:
-    """The rows to replay, and what their source leaves out while they are read."""
-    if recordings:
-        from tickc.runtime.sources.base import Problems
-        from tickc.runtime.sources.recording import read_recording
+_RUNNING = ("handlers", "allow_exec", "clock", "flush")
 
-        if len(recordings) > 1:
-            raise Failure("a stream task takes one recording", "give --recording once", REFUSED)
-        problems = Problems()
-        return read_recording(recordings[0], problems=problems), problems
-    from tickc.runtime.backfill import at_home
+
+def _recorded(graph: Graph, recordings: Sequence[str], o: dict[str, Any]) -> tuple[Iterable[Any], Problems]:
+    """What is sent through the graph, and what its source leaves out while it is read."""
+    from tickc.runtime import replay
+    from tickc.runtime.sources.base import Problems
     from tickc.runtime.sources.inputs import open_inputs
 
-    source = open_inputs(o["data"], start=o["start"], stop=o["stop"], check_order=False)
+    if recordings:
+        problems = Problems()
+        return replay.recorded(graph, recordings, problems), problems
+    source = open_inputs(o["data"], check_order=False)
     home = (o["db"] or "", o["rp"] or "")
-    return (at_home(rows, home) for rows in source), source.problems
+    return replay.stored(graph, source, home, o["start"], o["stop"]), source.problems
 
 
 def _tell_problems(problems: Problems) -> None:
@@ -630,17 +642,15 @@ def _visible(text: str) -> str:
 
 
 def _replay(
-    task: Task, rows: Iterable[Any], results: str, verbose: bool, reaching: dict[str, bool], *, clock: str, flush: bool
+    task: Task, graph: Graph, given: Iterable[Any], results: str, verbose: bool, running: dict[str, Any]
 ) -> None:
     """Run and write the results; where the task fails as Kapacitor's would, those until then with the reason."""
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
-    from tickc.runtime.udf import closing
 
-    collected, graph = Results(task.name), task.build()
+    collected = Results(task.name)
     try:
-        outputs = task.reaching(graph, graph.run(rows, clock=clock, flush=flush), **reaching)
-        for output in closing(graph, outputs):
+        for output in task.process(given, graph=graph, **running):
             collected.add(output)
     except TaskFailed as error:
         collected.failure = str(error)

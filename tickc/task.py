@@ -19,8 +19,7 @@ from tickc.runtime.udf import NO_UDFS, Udf, closing, provide
 
 if TYPE_CHECKING:
     from tickc.compiler import Compiled
-    from tickc.runtime.batch import Rows
-    from tickc.runtime.graph import Graph, Output
+    from tickc.runtime.graph import Entering, Graph, Output
     from tickc.runtime.handlers import Outside
     from tickc.runtime.results import Results
     from tickc.runtime.settings import Settings
@@ -71,8 +70,9 @@ class Task:
 
     def process(
         self,
-        batches: Iterable[Rows],
+        batches: Iterable[Entering],
         *,
+        graph: Graph | None = None,
         clock: str = "wall",
         flush: bool = False,
         handlers: bool = False,
@@ -80,11 +80,11 @@ class Task:
     ) -> Iterator[Output]:
         """Send rows through the task; yields what leaves it, in order, then what the end of the input releases.
 
-        clock: what barriers, statistics and deadmans follow: "wall", which a replay outruns, so that they never strike,
+        graph: of the task, where it was built before. clock: what barriers, statistics and deadmans follow: "wall", which a replay outruns, so that they never strike,
         or "data", the times of the points. flush: what is open when the input ends, windows and the like, comes out.
         handlers: whether the handlers of alerts are called and data posted; allow_exec: whether programs are run, too.
         """
-        graph = self.build()
+        graph = self.build() if graph is None else graph
         outputs = graph.run(batches, clock=clock, flush=flush)
         return closing(graph, self.reaching(graph, outputs, handlers=handlers, allow_exec=allow_exec))
 
@@ -130,25 +130,33 @@ class Task:
 
         warm(self.build(), self.module.READS)
 
-    def replay(self, recording: Any, **options: Any) -> Results:
-        """Replay a recording as Kapacitor does and collect all results.
+    def replay(
+        self,
+        recording: Any = None,
+        *,
+        data: Any = None,
+        db: str = "",
+        rp: str = "",
+        start: Any = None,
+        stop: Any = None,
+        **options: Any,
+    ) -> Results:
+        """Replay a recording, or data, as Kapacitor does and collect all results.
 
-        recording: the path of a stream recording (`.srpl`, plain or gzip), or rows (one batch or an iterable).
-        options: as in `process`. Where the task fails, the results hold what came before and the failure.
+        recording: the path of a recording (`.srpl`, plain or gzip; `.brpl`, or the zip of a server), paths of as many as the
+        script has queries, that of the last one first; or rows (one batch or an iterable). data: instead, what a database `db`
+        with the retention policy `rp` holds, as a path or rows: points of a stream task, what the queries of a batch task ask
+        between `start` and `stop` (RFC 3339 text or ns). options: as in `process`. Where the task fails, the results hold
+        what came before and the failure.
         """
-        from tickc.runtime.batch import Rows
         from tickc.runtime.graph import TaskFailed
         from tickc.runtime.results import Results
 
-        if isinstance(recording, Rows):
-            recording = [recording]
-        elif isinstance(recording, (str, Path)):
-            from tickc.runtime.sources.recording import read_recording
-
-            recording = read_recording(recording)
+        graph = self.build()
+        given = self._given(graph, recording, data, (db, rp), start, stop)
         results = Results(self.name)
         try:
-            for output in self.process(recording, **options):
+            for output in self.process(given, graph=graph, **options):
                 results.add(output)
         except TaskFailed as error:
             results.failure = str(error)
@@ -156,6 +164,35 @@ class Task:
             self.locate(error)
             raise
         return results
+
+    @staticmethod
+    def _given(
+        graph: Graph, recording: Any, data: Any, home: tuple[str, str], start: Any, stop: Any
+    ) -> Iterable[Entering]:
+        """What a replay sends through the graph."""
+        from tickc.runtime import replay
+        from tickc.runtime.batch import Rows
+        from tickc.runtime.sources.base import Problems
+        from tickc.runtime.times import nanoseconds
+
+        if (recording is None) == (data is None):
+            raise TypeError("give either a recording or data")
+        if data is not None:
+            if isinstance(data, (str, Path)):
+                from tickc.runtime.sources.inputs import open_inputs
+
+                data = open_inputs(data, check_order=False)
+            rows = [data] if isinstance(data, Rows) else data
+            return replay.stored(graph, rows, home, nanoseconds(start), nanoseconds(stop))
+        if isinstance(recording, Rows):
+            return [recording]
+        if isinstance(recording, (str, Path)):
+            recording = [recording]
+        paths = list(recording) if isinstance(recording, Sequence) else recording
+        if isinstance(paths, list) and paths and all(isinstance(p, (str, Path)) for p in paths):
+            return replay.recorded(graph, paths, Problems())
+        entering: Iterable[Entering] = paths
+        return entering
 
     def backfill(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from tickc.compiler.diagnostics import CODES, Diagnostic, go_quote
+from tickc.compiler import influxql, ir
+from tickc.compiler.diagnostics import CODES, Diagnostic
 from tickc.compiler.pipeline import (
     BATCH,
     STAR,
@@ -21,6 +23,7 @@ from tickc.compiler.pipeline import (
     setter,
     state,
 )
+from tickc.runtime import influxql as q
 
 T204, T302, T303, T304 = (CODES[c] for c in ("T204", "T302", "T303", "T304"))
 FILLS = ("null", "none", "previous", "linear")
@@ -30,8 +33,10 @@ FILLS = ("null", "none", "previous", "linear")
 class BatchSource(Node):
     """The source of a batch task; its queries are the nodes that run."""
 
+    runs: ClassVar[bool] = False
 
-@node("query", wants=BATCH, gives=BATCH, parents=("batch",), later="it queries a database")
+
+@node("query", wants=BATCH, gives=BATCH, parents=("batch",))
 class Query(Node):
     """Query InfluxDB again and again; each result is a batch for each series."""
 
@@ -53,13 +58,39 @@ class Query(Node):
         self.dimensions = dimensions
 
     def start(self) -> Iterator[Diagnostic]:
-        if self.text.split()[:1] and self.text.split()[0].lower() != "select":
-            yield self.refuse(T304, f"query is not a select statement {go_quote(self.text)}")
+        try:
+            influxql.parse(self.text)
+        except influxql.QueryError as error:
+            yield self._mistake(error)
             return
         yield from self._dimension_errors()
         if isinstance(self.fill, str) and self.fill not in FILLS:
             yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'null', 'none', 'previous' or 'linear'")
         yield from schedule_errors(self, self.every, self.cron)
+
+    def reads(self) -> list[Node]:
+        return []
+
+    def lower(self, *inputs: ir.Op) -> ir.Op:
+        select = influxql.parse(self.text)
+        dimensions = tuple(_dimension(d) for d in self.dimensions)
+        select = replace(select, dimensions=dimensions)
+        if isinstance(self.fill, (str, int, float)) and not isinstance(self.fill, (bool, Duration)):
+            select = replace(select, fill=self.fill)
+        refusal = next((r.message for r in influxql.refusals(select)), "")
+        return QueryOp(
+            select=select,
+            period=self.period,
+            every=self.every,
+            cron=self.cron,
+            align=self.align,
+            offset=self.offset,
+            by_measurement=self.group_by_measurement,
+            cluster=self.cluster,
+            dbrps=self.pipeline.task_dbrps,
+            refusal=refusal,
+            **self.op_base(*inputs),
+        )
 
     def _dimension_errors(self) -> Iterator[Diagnostic]:
         times = 0
@@ -72,6 +103,37 @@ class Query(Node):
             elif not isinstance(d, str) and d is not STAR:
                 yield self.refuse(T204, f"invalid dimension type:{go_type(d)}, must be string or time.Duration")
                 return
+
+
+def _dimension(given: Any) -> str | q.Wildcard | q.Bucket:
+    """A dimension as the query has it."""
+    match given:
+        case TimeDimension(length, offset):
+            return q.Bucket(int(length), int(offset))
+        case Duration():
+            return q.Bucket(int(given), 0)
+        case str():
+            return given
+    return q.Wildcard()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QueryOp(ir.Op):
+    """Where the batches of a query enter."""
+
+    operator: ClassVar[str] = "Query"
+    gives: ClassVar[Edge] = BATCH
+
+    select: q.Select
+    period: int = ir.setting(0)
+    every: int = ir.setting(0)
+    cron: str = ir.setting("")
+    align: bool = ir.setting(False)
+    offset: int = ir.setting(0)
+    by_measurement: bool = ir.setting(False)
+    cluster: str = ir.setting("")
+    dbrps: tuple[tuple[str, str], ...] | None = ir.setting(None)
+    refusal: str = ir.setting("")
 
 
 @node("queryFlux", wants=BATCH, gives=BATCH, parents=("batch",), later="it queries a database")

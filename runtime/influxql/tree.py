@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 
 class Tree:
     """A part of a query. Its repr leaves out what has its default."""
 
     __slots__ = ()
+    NAMED: ClassVar[bool] = False  # whether the repr names all parts
 
     def __repr__(self) -> str:
         given: list[str] = []
-        named = False
+        named = self.NAMED
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if value == f.default and type(value) is type(f.default):
@@ -77,10 +79,11 @@ class Wildcard(Expr):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Call(Expr):
-    """A call of a function, or of an aggregate. `distinct x` without brackets is Call("distinct", (Ref("x"),))."""
+    """A call of a function, or of an aggregate. bare: `distinct x`, without brackets."""
 
     name: str
     args: tuple[Expr, ...] = ()
+    bare: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,19 +128,25 @@ class Bucket(Tree):
     offset: int | None = None
 
 
+Dimension = str | Wildcard | Regex | Bucket | Expr
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Select(Tree):
     """One SELECT statement.
 
     sources: measurements or selects in brackets. dimensions: names of tags, Wildcard, Regex and at most one Bucket, as in
-    the text. fill: null, none, previous, linear or a number; None: the text has none. zone: the name in tz().
-    limits: 0 where there is none. descending: ORDER BY time DESC; ordered: whether the text orders at all.
+    the text; what else the text may have (`time(1m, now())`, `host::tag`, mistakes) is an Expr. fill: null, none, previous,
+    linear or a number; None: the text has none. zone: the name in tz(). limits: 0 where there is none.
+    descending: ORDER BY time DESC; ordered: whether the text orders at all; order_names_time: not just ORDER BY DESC.
     """
+
+    NAMED: ClassVar[bool] = True
 
     fields: tuple[Field, ...]
     sources: tuple[Measurement | Select, ...]
     where: Expr | None = None
-    dimensions: tuple[str | Wildcard | Regex | Bucket, ...] = ()
+    dimensions: tuple[Dimension, ...] = ()
     fill: str | float | int | None = None
     ordered: bool = False
     descending: bool = False
@@ -146,3 +155,4 @@ class Select(Tree):
     slimit: int = 0
     soffset: int = 0
     zone: str = ""
+    order_names_time: bool = field(default=True, compare=False)

@@ -1,0 +1,174 @@
+"""A batch task over history: its scheduled queries are answered from points, as Kapacitor's batch replay would ask a
+database.
+
+Points come in about the order of their time. Once all before a moment have come, the queries whose range ends there are
+answered, thousands at once where there are as many, and the points that no later one reads are forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import Array, Rows, Segments
+from tickc.runtime.graph import EXAMPLE_DBRPS, NEVER, Graph, TaskFailed
+from tickc.runtime.influxql.evaluate import Evaluator, QueryRefused
+from tickc.runtime.influxql.history import History
+from tickc.runtime.influxql.tree import Measurement
+from tickc.runtime.nodes.query import DBRP, Query, queries
+from tickc.runtime.schedule import END_OF_TIME
+
+MOST_TICKS = 65_536  # that are answered at once
+COVERED = 1 << 22  # about how many points the ranges answered at once hold, overlaps counted as often as they are
+WAIT = 1 << 20  # points that come before it is worth answering
+
+
+def check_access(graph: Graph, home: DBRP) -> None:
+    """TaskFailed where a query asks for what Kapacitor would not let the task read.
+
+    home: database and retention policy that the data stand for, which a task reads that does not say what it does.
+    """
+    for _, op in queries(graph):
+        allowed = op.dbrps or (home, *EXAMPLE_DBRPS)
+        for source in op.select.sources:
+            if not isinstance(source, Measurement):
+                raise TaskFailed("unknown query source *influxql.SubQuery")
+            if (source.database, source.policy) not in allowed:
+                where = f"{_quoted(source.database)}.{_quoted(source.policy)}"
+                raise TaskFailed(f"batch query is not allowed to request data from {where}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass
+class _Scheduled:
+    """One query of the run. last: its last tick, or where it starts; until: its last possible tick."""
+
+    place: int
+    op: Query
+    evaluator: Evaluator
+    last: int
+    until: int
+
+    def first_start(self) -> int:
+        """Where the range of the next tick begins."""
+        ticks = self.op.schedule.ticks(self.last, self.until, 1)
+        return int(self.op.ranges(ticks)[0][0]) if len(ticks) else END_OF_TIME
+
+
+class Runs:
+    """All runs of the queries of a graph between two moments.
+
+    start: the runs' start as in Kapacitor, the first tick comes after it; None: so that the first point is read. stop: no tick is
+    later; None: until the last point has been read. Raises TaskFailed where a query would be refused.
+    """
+
+    def __init__(self, graph: Graph, start: int | None, stop: int | None) -> None:
+        self.start, self.stop = start, stop
+        self.history = History()
+        now = time.time_ns()
+        self.queries = [
+            _Scheduled(place, op, _evaluator(op), NEVER if start is None else start,
+                       min(END_OF_TIME if stop is None else stop, now + op.offset))
+            for place, op in queries(graph)
+        ]  # fmt: skip
+        self.started = start is not None
+        self.came = 0  # points since queries were last answered
+        self.first, self.latest = END_OF_TIME, NEVER
+
+    def reads(self) -> Mapping[str, Any]:
+        """What a source has to deliver, as the READS of a module say it, with the bounds `start` and `stop` in ns."""
+        needs = [q.evaluator.needs() for q in self.queries]
+        measurements, tags, fields = (
+            None if any(n[i] is None for n in needs) else sorted({x for n in needs for x in n[i] or ()})
+            for i in range(3)
+        )
+        where = needs[0][3] if len(needs) == 1 else ()
+        start = min(q.first_start() for q in self.queries) if self.started else None
+        ends = [q.until - q.op.offset for q in self.queries]
+        return {
+            "measurements": ("",) if measurements is None else tuple(measurements),
+            "tags": tags, "fields": fields, "where": where,
+            "start": start, "stop": max(ends) if self.stop is not None else None,
+        }  # fmt: skip
+
+    def take(self, rows: Rows, horizon: int) -> Iterator[dict[int, Segments]]:
+        """Take points; all before `horizon` (ns) have come. Yields batches for `Graph.feed`."""
+        if len(rows):
+            self.history.append(rows)
+            self.came += len(rows)
+            self.first = min(self.first, int(rows.time.min()))
+            self.latest = max(self.latest, int(rows.time.max()))
+        if self.came >= WAIT and horizon > NEVER:
+            yield from self._answered(horizon)
+            self.came = 0
+
+    def finish(self) -> Iterator[dict[int, Segments]]:
+        """All points have come; yields what is left."""
+        if self.latest == NEVER and self.stop is None:
+            return
+        self._begin()
+        if self.stop is None:
+            for q in self.queries:
+                q.until = min(q.until, q.op.schedule.reaching(q.last, self.latest + 1 + q.op.offset))
+        yield from self._answered(END_OF_TIME)
+
+    def _begin(self) -> None:
+        if not self.started:
+            self.started = True
+            for q in self.queries:
+                q.last = q.op.schedule.start(self.first)
+
+    def _answered(self, horizon: int) -> Iterator[dict[int, Segments]]:
+        self._begin()
+        most = self._most()
+        while True:
+            end = min((q.op.offset + horizon for q in self.queries), default=0)
+            found = [q.op.schedule.ticks(q.last, min(end, q.until), most) for q in self.queries]
+            end = min((int(t[-1]) for t in found if len(t) == most), default=end)
+            ticks = [t[t <= end] for t in found]
+            if not any(map(len, ticks)):
+                break
+            yield self._round(ticks)
+        self.history.forget(min(q.first_start() for q in self.queries))
+
+    def _most(self) -> int:
+        """How many ticks may be answered at once."""
+        span = max(1, self.latest - self.first)
+        density = self.history.points / span
+        covered = max((density * q.op.period for q in self.queries), default=1.0)
+        return int(min(max(COVERED / max(covered, 1.0), 1), MOST_TICKS))
+
+    def _round(self, ticks: list[Array]) -> dict[int, Segments]:
+        """The batches of the queries at their ticks; `seq` orders them by tick, then by query."""
+        made: list[tuple[_Scheduled, Segments]] = []
+        moments: list[Array] = []
+        for q, at in zip(self.queries, ticks):
+            if not len(at):
+                continue
+            start, stop = q.op.ranges(at)
+            batches = q.op.batches(q.evaluator.answer(self.history, start, stop), stop)
+            made.append((q, batches))
+            moments.append(at[batches.seq])
+            q.last = int(at[-1])
+        order = np.argsort(np.concatenate(moments), kind="stable")
+        seq = np.empty(len(order), np.int64)
+        seq[order] = np.arange(len(order))
+        ends = np.cumsum([len(batches) for _, batches in made])
+        parts = np.split(seq, ends[:-1])
+        return {q.place: batches.with_seq(part) for (q, batches), part in zip(made, parts)}
+
+
+def _evaluator(op: Query) -> Evaluator:
+    try:
+        if op.refusal:
+            raise QueryRefused(op.refusal)
+        return Evaluator(op.select)
+    except QueryRefused as error:
+        raise TaskFailed(f"{op.name}: the query is refused: {error}") from None
