@@ -72,9 +72,7 @@ class Influxd:
     ) -> None:
         """user: name and password of the administrator, where the server asks for one; http: settings of [http]."""
         self.folder, self.user = folder, user
-        self.certificate = (
-            folder / "ca.pem" if tls else None
-        )  # of the authority that signed for 127.0.0.1 and localhost
+        self.certificate = folder / "ca.pem" if tls else None  # the authority's
         self.port = 0
         self._http = {"auth-enabled": user is not None, **(http or {})}
         self._process: subprocess.Popen[bytes] | None = None
