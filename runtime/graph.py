@@ -328,8 +328,8 @@ class Graph:
     def run(
         self, batches: Iterable[Entering], *, last: bool = True, clock: str | None = None, flush: bool = False
     ) -> Iterator[Output]:
-        """Send the rows of a stream task, or the batches of a batch task, through the graph; yields what leaves it, then
-        what the end releases.
+        """Send the rows of a stream task, or the batches of a batch task, through the graph; yields what leaves it, and
+        at last what the end releases.
 
         last: whether the input ends after `batches`. clock: see `follow`; None: as it is. flush: what is open when the
         input ends comes out.

@@ -65,8 +65,8 @@ class _Scheduled:
 class Runs:
     """All runs of the queries of a graph between two moments.
 
-    start: the runs' start as in Kapacitor, the first tick comes after it; None: so that the first point is read. stop: no tick is
-    later; None: until the last point has been read. Raises TaskFailed where a query would be refused.
+    start: the first tick comes after it, as in Kapacitor; None: so that the first point is read. stop: no tick is
+    later; None: until the last point has been read. Raises TaskFailed where a database would refuse a query.
     """
 
     def __init__(self, graph: Graph, start: int | None, stop: int | None) -> None:

@@ -1,7 +1,7 @@
 """When the queries of a batch task run: every so often, aligned or not, or by a cron expression.
 
-Kapacitor's rules for a range of history (batch.go, QueryNode.Queries): the first tick comes one step after the start, and
-the query of a tick T asks for the points from T - offset - period to T - offset.
+Kapacitor's rules for a range of history (batch.go, QueryNode.Queries): the first tick comes one step after the start,
+and the query of a tick T asks for the points from T - offset - period to T - offset.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Schedule:
             at = cron.next(at, zone)
 
     def reaching(self, after: int, moment: int) -> int:
-        """The first tick behind the tick or start `after` that is not before `moment`; 2**63 - 1 where there is none."""
+        """The first tick behind `after` (a tick, or the start) not before `moment`; END_OF_TIME: there is none."""
         if not self.every:
             return next(self._matches(max(after, moment - 1), END_OF_TIME), END_OF_TIME)
         first = int(self.ticks(after, END_OF_TIME, 1)[0])

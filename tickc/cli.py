@@ -552,8 +552,8 @@ def _count(n: int, noun: str) -> str:
     "recordings",
     multiple=True,
     metavar="PATH",
-    help="A recording of Kapacitor: .srpl; for a batch task a .brpl for each query, that of the last query of the script "
-    "first, or the zip of a server.",
+    help="A recording of Kapacitor: .srpl; for a batch task a .brpl for each query, that of the last query first, or "
+    "the zip of a server.",
 )
 @click.option("--data", metavar="FILE", help="Instead of a recording: a file with data (line protocol, Parquet, …).")
 @click.option("--db", metavar="DB", help="With --data: the database that the data stand for.")

@@ -80,9 +80,10 @@ class Task:
     ) -> Iterator[Output]:
         """Send rows through the task; yields what leaves it, in order, then what the end of the input releases.
 
-        graph: of the task, where it was built before. clock: what barriers, statistics and deadmans follow: "wall", which a replay outruns, so that they never strike,
-        or "data", the times of the points. flush: what is open when the input ends, windows and the like, comes out.
-        handlers: whether the handlers of alerts are called and data posted; allow_exec: whether programs are run, too.
+        graph: of the task, where it was built before. clock: what barriers, statistics and deadmans follow: "wall",
+        which a replay outruns, so that they never strike, or "data", the times of the points. flush: what is open when
+        the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called and data
+        posted; allow_exec: whether programs are run, too.
         """
         graph = self.build() if graph is None else graph
         outputs = graph.run(batches, clock=clock, flush=flush)
@@ -143,11 +144,11 @@ class Task:
     ) -> Results:
         """Replay a recording, or data, as Kapacitor does and collect all results.
 
-        recording: the path of a recording (`.srpl`, plain or gzip; `.brpl`, or the zip of a server), paths of as many as the
-        script has queries, that of the last one first; or rows (one batch or an iterable). data: instead, what a database `db`
-        with the retention policy `rp` holds, as a path or rows: points of a stream task, what the queries of a batch task ask
-        between `start` and `stop` (RFC 3339 text or ns). options: as in `process`. Where the task fails, the results hold
-        what came before and the failure.
+        recording: the path of a recording (`.srpl`, plain or gzip; `.brpl`, or the zip of a server); as many paths as
+        the script has queries, that of the last one first; or rows (one batch or an iterable). data: instead, what a
+        database `db` with the retention policy `rp` holds, as a path or rows: the points of a stream task, or what the
+        queries of a batch task are asked of between `start` and `stop` (RFC 3339 text or ns). options: as in `process`.
+        Where the task fails, the results hold what came before and the failure.
         """
         from tickc.runtime.graph import TaskFailed
         from tickc.runtime.results import Results

@@ -21,9 +21,9 @@ DBRP = tuple[str, str]
 class Query(Entry):
     """One query of a batch task: what it asks, when, and how its answers become batches.
 
-    select: with the dimensions and the fill of the node. period, every, offset: ns. by_measurement: the measurement is
-    part of the group. cluster: the name of a server in the settings. dbrps: what the script says that the task may read.
-    refusal: why a database would refuse the query, or "".
+    select: with the dimensions and the fill of the node. period, every, offset: ns. by_measurement: whether the
+    measurement is part of the group. cluster: the name of a server in the settings. dbrps: what the script says that
+    the task may read. refusal: why a database would refuse the query, or "".
     """
 
     STATE = ("groups", "seen")

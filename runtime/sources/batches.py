@@ -1,7 +1,8 @@
 """Kapacitor's batch recordings: a JSON batch a line (`.brpl`), a file for each query, or all of them in a server's zip.
 
-Read as Kapacitor does (replay.go, replayBatchFromChan with recording time): a batch without points is left out, a batch's time
-is at least that of its last point, numbers are floats. A line that is no batch is counted and does not end the replay.
+Read as Kapacitor does (replay.go, replayBatchFromChan with recording time): a batch without points is left out, a
+batch's time is at least that of its last point, numbers are floats. A line that is no batch is counted and does not end
+the replay.
 """
 
 from __future__ import annotations
