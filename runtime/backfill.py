@@ -1,4 +1,4 @@
-"""Running a stream task over files of history: what `tickc backfill` and `python MODULE.py` do.
+"""Running a task over files of history: what `tickc backfill` and `python MODULE.py` do.
 
 Batches of rows are read, sent through the graph, and what leaves it is written at once, so a run holds a few batches,
 the state of the operators, and nothing else. A script's names of sinks become file names that cannot leave the folder.
@@ -9,21 +9,23 @@ from __future__ import annotations
 import time as clock
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tickc.runtime.batch import Column, Points, Rows, Segments, Text, Vocabulary
-from tickc.runtime.graph import Graph, Operator, Output, Source
+from tickc.runtime.graph import Entering, Graph, Operator, Output, Source
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
 from tickc.runtime.udf import closing
 
 if TYPE_CHECKING:
     from tickc.runtime.handlers import Handlers, Outside
+    from tickc.runtime.queries import Runs
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 KINDS = ("httpOut", "alert", "influxDBOut", "kapacitorLoopback")
@@ -129,14 +131,17 @@ class Run:
         self.graph = graph
         graph.follow(options.clock)
         self.flush = options.flush
+        self.runs = _runs(graph, options)
+        if self.runs is not None:
+            reads = self.runs.reads()
+            options = replace(options, start=reads["start"], stop=reads["stop"])
         self.reads = reads
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
         self.input = _open(reads, paths, options)
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
-        dbrps = next((op.dbrps for _, op in self.sources if op.dbrps), None)
-        self._home = dbrps[0] if dbrps else None
+        self._home = _home(graph)
 
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
@@ -171,11 +176,25 @@ class Run:
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
+        for entering in self._entering() if self.runs is None else self._answers(self.runs):
+            yield self.graph.feed(entering)
+        yield self.graph.end(flush=self.flush)
+
+    def _entering(self) -> Iterator[Rows]:
+        """The rows of the input, as they enter a stream task."""
         for rows in self.input:
             rows = at_home(rows, self._home)
             self.columns.update(rows.tags, rows.fields)
-            yield self.graph.feed(rows)
-        yield self.graph.end(flush=self.flush)
+            yield rows
+
+    def _answers(self, runs: Runs) -> Iterator[Entering]:
+        """What the queries of a batch task answer about the rows of the input; nothing for rows that wait."""
+        for rows, moment in self.input.in_time():
+            rows = at_home(rows, self._home)
+            self.columns.update(rows.tags, rows.fields)
+            yield from runs.take(rows, moment)
+            yield {}
+        yield from runs.finish()
 
     def _sink(self, sinks: Sinks, kind: str, name: str) -> tuple[Sink, SinkCount]:
         found = self._sinks.get((kind, name))
@@ -275,6 +294,26 @@ def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
         if "--measurement" in error.hint and not any_measurement:
             raise SourceError(error.message, f"{error.hint} (the script reads {', '.join(measurements)})") from None
         raise
+
+
+def _runs(graph: Graph, options: Options) -> Runs | None:
+    """The runs of the queries of a batch task; None of a stream task."""
+    if not queries(graph):
+        return None
+    from tickc.runtime.queries import Runs
+
+    return Runs(graph, options.start, options.stop)
+
+
+def _home(graph: Graph) -> tuple[str, str] | None:
+    """The database and retention policy of rows that name none: those that the task reads, the first of them."""
+    for op in graph.operators:
+        if isinstance(op, Source) and op.dbrps:
+            return op.dbrps[0]
+        if isinstance(op, Query):
+            for database, policy in op.origins():
+                return database, policy
+    return None
 
 
 def at_home(rows: Rows, home: tuple[str, str] | None) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class Query(Entry):
         self.by_time = any(isinstance(d, Bucket) for d in select.dimensions)
         self.grouping = SeriesGroups(by_measurement)
 
+    def origins(self) -> list[DBRP]:
+        """The databases and retention policies that the query asks, in the order of its text."""
+        return list(_origins(self.select))
+
     @property
     def groups(self) -> Groups:
         return self.grouping.groups
@@ -92,6 +96,14 @@ class Query(Entry):
             tmax[filled] = np.maximum.reduceat(rows.time, start[filled])
         group = self.grouping.encode(answer.name, answer.tags)
         return Segments(rows, start, end, tmax, group, self.groups, answer.name, answer.run)
+
+
+def _origins(select: Select) -> Iterator[DBRP]:
+    for source in select.sources:
+        if isinstance(source, Select):
+            yield from _origins(source)
+        else:
+            yield source.database, source.policy
 
 
 def queries(graph: Graph) -> list[tuple[int, Query]]:

@@ -24,6 +24,7 @@ ENDINGS = {
     ".srpl": "recording",
 }  # fmt: skip
 COMPRESSED = (".gz", ".zst", ".zstd")
+NEVER = -(2**63)  # a time before all others
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -49,6 +50,7 @@ class Input:
     codes: Codes
     wanted: Wanted
     sort: bool = False
+    ordered: bool = True  # whether the rows of each file are in the order of their times
     rows_read: int = 0
 
     @property
@@ -84,6 +86,26 @@ class Input:
         for rows in self._batches():
             self.rows_read += len(rows)
             yield rows
+
+    def in_time(self) -> Iterator[tuple[Rows, int]]:
+        """The rows of all files about in the order of their times, each batch with a moment (ns): all rows before it
+        have come, this batch included. NEVER where that cannot be told."""
+        if self.sort or not self.ordered or len(self.readers) == 1:
+            for rows in self:
+                yield rows, int(rows.time[-1]) if len(rows) and (self.sort or self.ordered) else NEVER
+            return
+        streams = {i: iter(reader) for i, reader in enumerate(self.readers)}
+        reached = dict.fromkeys(streams, NEVER)
+        while streams:
+            i = min(reached, key=reached.__getitem__)
+            rows = next(streams[i], None)
+            if rows is None:
+                del streams[i], reached[i]
+                continue
+            if len(rows):
+                reached[i] = int(rows.time[-1])
+                self.rows_read += len(rows)
+                yield rows, min(reached.values())
 
     def _batches(self) -> Iterator[Rows]:
         if self.sort:
@@ -133,7 +155,8 @@ def open_inputs(
         for given in listed
         for path, constants in expand(os.fspath(given))
     ]
-    return Input(readers, problems, codes, wanted, sort)
+    ordered = check_order and not any(isinstance(r, LineFile) and r.recording for r in readers)
+    return Input(readers, problems, codes, wanted, sort, ordered)
 
 
 def _open(path: str, constants: Mapping[str, str | None], job: Job, format: str | None, precision: str,
