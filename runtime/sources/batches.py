@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import heapq
-import io
 import json
 import math
 import os
@@ -59,7 +58,7 @@ class Entry:
         number = 0
         try:
             with self._open() as file:
-                for number, line in enumerate(io.BufferedReader(file, 1 << 20), 1):  # type: ignore[type-var]
+                for number, line in enumerate(_lines(file), 1):
                     if line.isspace():
                         continue
                     try:
@@ -81,6 +80,16 @@ class Entry:
         with open(self.path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         return gzip.open(self.path, "rb") if zipped else open(self.path, "rb")  # type: ignore[return-value]
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; those before the place where it is cut too."""
+    rest = b""
+    while block := file.read(1 << 16):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def entries(paths: Sequence[str | os.PathLike[str]]) -> list[Entry]:
