@@ -1,1 +1,5 @@
-"""InfluxQL: a query in a script becomes a tree (tickc.runtime.influxql.tree)."""
+"""InfluxQL: the query in a script becomes a tree (tickc.runtime.influxql.tree); what is wrong with it is told."""
+
+from tickc.compiler.influxql.parser import QueryError, parse
+
+__all__ = ["QueryError", "parse"]

@@ -135,9 +135,9 @@ Dimension = str | Wildcard | Regex | Bucket | Expr
 class Select(Tree):
     """One SELECT statement.
 
-    sources: measurements or selects in brackets. dimensions: names of tags, Wildcard, Regex and at most one Bucket, as in
-    the text; what else the text may have (`time(1m, now())`, `host::tag`, mistakes) is an Expr. fill: null, none, previous,
-    linear or a number; None: the text has none. zone: the name in tz(). limits: 0 where there is none.
+    sources: measurements or selects in brackets. dimensions: names of tags, Wildcard, Regex and at most one Bucket, as
+    in the text; what else the text may have (`time(1m, now())`, `host::tag`, mistakes) is an Expr. fill: null, none,
+    previous, linear or a number; None: the text has none. zone: the name in tz(). limits: 0 where there is none.
     descending: ORDER BY time DESC; ordered: whether the text orders at all; order_names_time: not just ORDER BY DESC.
     """
 

@@ -1,0 +1,157 @@
+"""The lexer of InfluxQL: text -> tokens, one at a time, since only the parser knows where a slash begins a regex.
+
+It follows influxql's scanner.go to the letter where that shows in messages: which characters a token takes, and the
+position that is told. It never fails; what is no token has a type of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tickc.compiler.diagnostics import Span, decode
+from tickc.runtime.influxql.text import KEYWORDS
+
+_TOKEN = re.compile(
+    r"""
+      (?P<WS>[ \t\n]+)
+    | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<DURATIONVAL>[0-9]+[A-Za-zµ][A-Za-zµ0-9]*)
+    | (?P<NUMBER>[0-9]*\.[0-9]+|[0-9]+\.)
+    | (?P<INTEGER>[0-9]+)
+    | (?P<COMMENT>--[^\n]*\n?|/\*(?:[^*]|\*+[^*/])*+\*+/)
+    | (?P<symbol>=~|!=|!~|>=|<=|<>|::|/(?!\*)|[-+*%&|^=<>(),;:.])
+    """,
+    re.VERBOSE,
+)
+_QUOTED = {quote: re.compile(rf"{quote}((?:[^{quote}\\\n\0]|\\[n\\\"'])*+)({quote})?") for quote in "\"'"}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_REGEX = re.compile(r"/((?:\\/|[^/\n\0])*+)/")
+_LINE_END = re.compile(r"\r\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """type: as messages show it (`SELECT`, `IDENT`, `=`, `EOF`); text: of a literal, unquoted; characters
+    [start, stop); told: the character that messages point at."""
+
+    type: str
+    text: str
+    start: int
+    stop: int
+    told: int
+
+    @property
+    def shown(self) -> str:
+        """The token in messages."""
+        return self.text or ("" if self.type == "COMMENT" else self.type)
+
+
+class Lexer:
+    """Reads the tokens of `text`. `at` is the next character; one more than there are once the end has been read."""
+
+    def __init__(self, text: str) -> None:
+        self.given = text
+        self.text = _LINE_END.sub("\n", decode(text.encode("utf-8", "surrogateescape")))
+        self.at = 0
+
+    def peek(self) -> str:
+        """The next character, "" at the end."""
+        if self.at < len(self.text):
+            return self.text[self.at]
+        self.read_end()
+        return ""
+
+    def read_end(self) -> None:
+        if self.at == len(self.text):
+            self.at += 1
+
+    def token(self) -> Token:
+        """The next token: white space, a comment, EOF and what is ILLEGAL too."""
+        start = self.at
+        if start >= len(self.text):
+            self.read_end()
+            return Token("EOF", "", min(start, len(self.text)), min(start, len(self.text)), start)
+        found = _TOKEN.match(self.text, start)
+        if found is None:
+            return self.odd(start)
+        self.at = found.end()
+        type = found.lastgroup or ""
+        if type == "word":
+            return self.word(found[0], start)
+        if type == "WS" or (type == "COMMENT" and found[0][-1] not in "\n/"):
+            self.read_end()
+        if type == "symbol":
+            return Token("!=" if found[0] == "<>" else found[0], "", start, self.at, start)
+        text = "" if type == "COMMENT" else found[0]
+        return Token(type, text.removesuffix(".") if type == "NUMBER" else text, start, self.at, start)
+
+    def word(self, word: str, start: int) -> Token:
+        if self.text.startswith('"', self.at):  # the name in quotes is all that counts
+            return self.quoted("IDENT", start)
+        self.read_end()
+        stop = start + len(word)
+        if (keyword := word.upper()) in KEYWORDS:
+            return Token(keyword, "", start, stop, start)
+        return Token("IDENT", word, start, stop, start)
+
+    def odd(self, start: int) -> Token:
+        """What begins with a quote or a dollar, and what is no token."""
+        character = self.text[start]
+        if character == "'":
+            return self.quoted("STRING", start)
+        if character == '"':
+            return self.quoted("IDENT", start)
+        self.at += 1
+        if character == "$":
+            name = self.token() if re.compile(r'["A-Za-z0-9_]').match(self.text, self.at) else None
+            return Token("BOUNDPARAM", "$" + (name.text if name else ""), start, self.at, start)
+        if character == "/":  # of a comment without an end
+            self.at = len(self.text) + 1
+            return Token("ILLEGAL", "", start, len(self.text), start)
+        return Token("ILLEGAL", character, start, self.at, start)
+
+    def quoted(self, type: str, start: int) -> Token:
+        """The literal in quotes that begins at `at`; the token began at `start`."""
+        opening = self.at
+        found = _QUOTED[self.text[opening]].match(self.text, opening)
+        assert found is not None
+        text = _ESCAPE.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], found[1])
+        if found[2]:
+            self.at = found.end()
+            return Token(type, text, start, self.at, opening - 1 if type == "STRING" else start)
+        if self.text.startswith("\\", found.end()):
+            self.at = found.end() + 2
+            wrong = self.text[found.end() : self.at].ljust(2, "\0")
+            return Token("BADESCAPE", wrong, found.end(), min(self.at, len(self.text)), self.at - 1)
+        self.at = found.end() + 1
+        return Token("BADSTRING", text, opening, found.end(), opening - 1)
+
+    def regex(self) -> Token:
+        """The regex whose slash is the next character."""
+        start = self.at
+        found = _REGEX.match(self.text, start)
+        if found is None:
+            self.at = len(self.text) + 1
+            return Token("BADREGEX", "", start, len(self.text), start - 1)
+        self.at = found.end()
+        return Token("REGEX", found[1].replace("\\/", "/"), start, self.at, start - 1)
+
+    def place(self, character: int) -> str:
+        """Where a character is, in the words of messages."""
+        character = max(character, 0)
+        line_start = self.text.rfind("\n", 0, character) + 1
+        return f"at line {self.text.count(chr(10), 0, character) + 1}, char {character - line_start + 1}"
+
+    def span(self, start: int, stop: int) -> Span:
+        """Characters [start, stop) as bytes of the text that was given."""
+        offsets = self._offsets()
+        return Span(offsets[min(start, len(self.text))], offsets[min(stop, len(self.text))])
+
+    def _offsets(self) -> list[int] | range:
+        if self.given.isascii() and "\r" not in self.given:
+            return range(len(self.given) + 1)
+        offsets = [0]
+        for character in re.findall(r"\r\n|.", self.given, re.DOTALL):
+            offsets.append(offsets[-1] + len(character.encode("utf-8", "surrogateescape")))
+        return offsets
