@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tickc.compiler import influxql, ir
-from tickc.compiler.diagnostics import CODES, Diagnostic
+from tickc.compiler.diagnostics import CODES, Diagnostic, Span
 from tickc.compiler.pipeline import (
     BATCH,
     STAR,
@@ -24,6 +25,7 @@ from tickc.compiler.pipeline import (
     state,
 )
 from tickc.runtime import influxql as q
+from tickc.runtime.influxql.text import with_dimensions, with_fill
 
 T204, T302, T303, T304 = (CODES[c] for c in ("T204", "T302", "T303", "T304"))
 FILLS = ("null", "none", "previous", "linear")
@@ -68,16 +70,21 @@ class Query(Node):
             yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'null', 'none', 'previous' or 'linear'")
         yield from schedule_errors(self, self.every, self.cron)
 
+    def _mistake(self, error: influxql.QueryError) -> Diagnostic:
+        """A mistake in the text of the query, shown in the script where the text stands there as a literal."""
+        at = _literal(self.pipeline.source.data, self.span.stop, self.text)
+        if at is None:
+            return self.refuse(T304, str(error))
+        span = Span(at(error.span.start), at(max(error.span.stop, error.span.start)))
+        return T304.at(span, str(error), positioned=False)
+
     def reads(self) -> list[Node]:
         return []
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
-        select = influxql.parse(self.text)
-        dimensions = tuple(_dimension(d) for d in self.dimensions)
-        select = replace(select, dimensions=dimensions)
+        select = with_dimensions(influxql.parse(self.text), [_dimension(d) for d in self.dimensions])
         if isinstance(self.fill, (str, int, float)) and not isinstance(self.fill, (bool, Duration)):
-            select = replace(select, fill=self.fill)
-        refusal = next((r.message for r in influxql.refusals(select)), "")
+            select = with_fill(select, self.fill)
         return QueryOp(
             select=select,
             period=self.period,
@@ -88,7 +95,6 @@ class Query(Node):
             by_measurement=self.group_by_measurement,
             cluster=self.cluster,
             dbrps=self.pipeline.task_dbrps,
-            refusal=refusal,
             **self.op_base(*inputs),
         )
 
@@ -103,6 +109,29 @@ class Query(Node):
             elif not isinstance(d, str) and d is not STAR:
                 yield self.refuse(T204, f"invalid dimension type:{go_type(d)}, must be string or time.Duration")
                 return
+
+
+_LITERAL = re.compile(rb"\s*\(\s*(?:'''(?P<raw>(?s:.*?))'''|'(?P<text>(?:[^'\\]|\\'?)*+)')")
+
+
+def _literal(script: bytes, after: int, text: str) -> Callable[[int], int] | None:
+    """Where the bytes of `text` stand in the script, if it is the literal in the brackets behind `after`; else None."""
+    found = _LITERAL.match(script, after)
+    if found is None:
+        return None
+    triple = found["raw"] is not None
+    body, begin = found[found.lastgroup or 0], found.start(found.lastgroup or 0)
+    plain = body if triple else body.replace(b"\\'", b"'")
+    if plain != text.encode("utf-8", "surrogateescape"):
+        return None
+
+    def at(offset: int) -> int:
+        place = 0
+        for _ in range(offset):
+            place += 2 if not triple and body.startswith(b"\\'", place) else 1
+        return begin + place
+
+    return at
 
 
 def _dimension(given: Any) -> str | q.Wildcard | q.Bucket:
