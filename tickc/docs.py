@@ -25,6 +25,7 @@ from tickc.runtime.kinds import Kind
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Where points enter": ("stream", "from"),
+    "Where batches enter": ("batch", "query"),
     "Points by themselves": (
         "where",
         "eval",
@@ -55,6 +56,11 @@ NOTES: Mapping[str, str] = {
     "the task reads, as Kapacitor subscribes. Differs: without `dbrp` in the script (or `--dbrp`) every "
     "database is read, since a file of history seldom names one.",
     "from": "Exact. `truncate` and `round` count from the year 1, as Go does, not from 1970.",
+    "query": "Exact with recordings, and against InfluxDB 1.x. A backfill and `tickc replay --data` answer the query "
+    "from files, see [queries](influxql.md). As in Kapacitor: a `GROUP BY` of the text is dropped, numbers become "
+    "floats, a series without points in the range makes no batch; `alignGroup` has an effect on live queries only. "
+    "Differs: cron expressions are read in the zone of the variable TZ, else in UTC; Kapacitor lets no task query a "
+    "subquery, a backfill does.",
     "where": "Exact. A point on which the condition fails is dropped and counted. Differs: an integer division by zero "
     "ends Kapacitor itself here; it is counted as any other failure.",
     "eval": "Exact, integer overflow and the results of Go's own `math` included. A point on which an expression fails "

@@ -150,18 +150,19 @@ def open_inputs(
     problems, codes = Problems(), Codes()
     job = Job(wanted, Defaults(default_measurement, tags, fields), codes, problems, sort or not check_order, batch_rows)
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    readers = [
-        _open(path, constants, job, format, precision, default_time)
+    files = [
+        (path, constants, format or format_of(path))
         for given in listed
         for path, constants in expand(os.fspath(given))
     ]
-    ordered = check_order and not any(isinstance(r, LineFile) and r.recording for r in readers)
+    readers = [_open(path, constants, job, form, precision, default_time) for path, constants, form in files]
+    ordered = check_order and all(form != "recording" for _, _, form in files)
     return Input(readers, problems, codes, wanted, sort, ordered)
 
 
-def _open(path: str, constants: Mapping[str, str | None], job: Job, format: str | None, precision: str,
+def _open(path: str, constants: Mapping[str, str | None], job: Job, format: str, precision: str,
           default_time: int | None) -> Reader:  # fmt: skip
-    match format or format_of(path):
+    match format:
         case "parquet":
             return Parquet(path, job, constants)
         case "ipc":
@@ -173,7 +174,7 @@ def _open(path: str, constants: Mapping[str, str | None], job: Job, format: str 
         case "lines":
             return LineFile(path, job, precision=precision, default_time=default_time)
         case unknown:
-            raise SourceError(f"there is no format {unknown}", did_you_mean(str(unknown), set(ENDINGS.values())))
+            raise SourceError(f"there is no format {unknown}", did_you_mean(unknown, set(ENDINGS.values())))
 
 
 def format_of(path: str) -> str:
