@@ -1,5 +1,5 @@
 """InfluxQL: the query in a script becomes a tree (tickc.runtime.influxql.tree); what is wrong with it is told."""
 
-from tickc.compiler.influxql.parser import QueryError, parse
+from tickc.compiler.influxql.parser import QueryError, parse, reread
 
-__all__ = ["QueryError", "parse"]
+__all__ = ["QueryError", "parse", "reread"]

@@ -25,6 +25,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _QUOTED = {quote: re.compile(rf"{quote}((?:[^{quote}\\\n\0]|\\[n\\\"'])*+)({quote})?") for quote in "\"'"}
+_NAME = re.compile("[A-Za-z0-9_]*")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _REGEX = re.compile(r"/((?:\\/|[^/\n\0])*+)/")
 _LINE_END = re.compile(r"\r\n?")
@@ -79,7 +80,7 @@ class Lexer:
         type = found.lastgroup or ""
         if type == "word":
             return self.word(found[0], start)
-        if type == "WS" or (type == "COMMENT" and found[0][-1] not in "\n/"):
+        if type == "WS" or (found[0].startswith("--") and not found[0].endswith("\n")):
             self.read_end()
         if type == "symbol":
             return Token("!=" if found[0] == "<>" else found[0], "", start, self.at, start)
@@ -104,12 +105,23 @@ class Lexer:
             return self.quoted("IDENT", start)
         self.at += 1
         if character == "$":
-            name = self.token() if re.compile(r'["A-Za-z0-9_]').match(self.text, self.at) else None
-            return Token("BOUNDPARAM", "$" + (name.text if name else ""), start, self.at, start)
+            return self.parameter(start)
         if character == "/":  # of a comment without an end
             self.at = len(self.text) + 1
             return Token("ILLEGAL", "", start, len(self.text), start)
         return Token("ILLEGAL", character, start, self.at, start)
+
+    def parameter(self, start: int) -> Token:
+        """The parameter whose dollar has been read."""
+        found = _NAME.match(self.text, self.at)
+        assert found is not None
+        self.at = found.end()
+        if self.text.startswith('"', self.at):
+            name = self.quoted("IDENT", self.at)
+            type = "BOUNDPARAM" if name.type == "IDENT" else name.type
+            return Token(type, "$" + name.text, start, name.stop, start)
+        self.read_end()
+        return Token("BOUNDPARAM", "$" + found[0], start, found.end(), start)
 
     def quoted(self, type: str, start: int) -> Token:
         """The literal in quotes that begins at `at`; the token began at `start`."""

@@ -75,6 +75,14 @@ def parse(query: str, spans: Spans | None = None) -> Select:
     return select
 
 
+def reread(select: Select) -> Select:
+    """`select` as a database reads it from its text; QueryError in the database's words where it cannot."""
+    try:
+        return parse(text(select))
+    except QueryError as error:
+        raise QueryError(f"error parsing query: {error.problem}", error.span, syntax=False) from None
+
+
 class _Parser:
     """`tokens` are all that were read, `next` is the one to take next: the lexer runs ahead where the parser looked."""
 
@@ -243,9 +251,9 @@ class _Parser:
         return self.accept(",") is not None
 
     def field(self) -> Field:
-        expr = self.regex()
-        first = self.peek()
+        expr: Expr | None = self.regex()
         if expr is None:
+            first = self.peek()
             expr = self.expression()
             if op := _condition_in(expr):
                 place = self.lexer.place(first.told)
@@ -586,7 +594,7 @@ def _integer(digits: str, most: int) -> int:
 
 
 def _quote_names(names: list[str]) -> str:
-    """Names with points between; all but the last are in quotes."""
-    *first, last = (quote_name(name) for name in names)
+    """Names with points between; all but the last are in quotes, but for those that are left out."""
+    *first, last = (quote_name(name) if name else "" for name in names)
     quoted = [name if not name or name.startswith('"') else f'"{name}"' for name in first]
     return ".".join([*quoted, last])
