@@ -25,7 +25,7 @@ from tickc.runtime.udf import closing
 
 if TYPE_CHECKING:
     from tickc.runtime.handlers import Handlers, Outside
-    from tickc.runtime.queries import Runs
+    from tickc.runtime.queries import LocalRuns
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 KINDS = ("httpOut", "alert", "influxDBOut", "kapacitorLoopback")
@@ -187,7 +187,7 @@ class Run:
             self.columns.update(rows.tags, rows.fields)
             yield rows
 
-    def _answers(self, runs: Runs) -> Iterator[Entering]:
+    def _answers(self, runs: LocalRuns) -> Iterator[Entering]:
         """What the queries of a batch task answer about the rows of the input; nothing for rows that wait."""
         for rows, moment in self.input.in_time():
             rows = at_home(rows, self._home)
@@ -296,13 +296,13 @@ def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
         raise
 
 
-def _runs(graph: Graph, options: Options) -> Runs | None:
+def _runs(graph: Graph, options: Options) -> LocalRuns | None:
     """The runs of the queries of a batch task; None of a stream task."""
     if not queries(graph):
         return None
-    from tickc.runtime.queries import Runs
+    from tickc.runtime.queries import LocalRuns
 
-    return Runs(graph, options.start, options.stop)
+    return LocalRuns(graph, options.start, options.stop)
 
 
 def _home(graph: Graph) -> tuple[str, str] | None:

@@ -1,8 +1,7 @@
-"""A batch task over history: its scheduled queries are answered from points, as Kapacitor's batch replay would ask a
-database.
+"""A batch task over history: its scheduled queries are answered by a server, or from points as a server would.
 
-Points come in about the order of their time. Once all before a moment have come, the queries whose range ends there are
-answered, thousands at once where there are as many, and the points that no later one reads are forgotten.
+Points come in about the order of their times. Once all before a moment have come, the queries whose range ends there
+are answered, thousands at once where there are as many, and the points that no later one reads are forgotten.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +17,14 @@ from tickc.runtime.batch import Array, Rows, Segments
 from tickc.runtime.graph import EXAMPLE_DBRPS, NEVER, Graph, TaskFailed
 from tickc.runtime.influxql.evaluate import Evaluator, QueryRefused
 from tickc.runtime.influxql.history import History
+from tickc.runtime.influxql.text import bounded, text
 from tickc.runtime.influxql.tree import Measurement
 from tickc.runtime.nodes.query import DBRP, Query, queries
+from tickc.runtime.nodes.regroup import concat_segments
 from tickc.runtime.schedule import END_OF_TIME
+
+if TYPE_CHECKING:
+    from tickc.runtime.influxdb.client import Server
 
 MOST_TICKS = 65_536  # that are answered at once
 COVERED = 1 << 22  # about how many points the ranges answered at once hold, overlaps counted as often as they are
@@ -47,56 +51,116 @@ def _quoted(name: str) -> str:
 
 
 @dataclass
-class _Scheduled:
-    """One query of the run. last: its last tick, or where it starts; until: its last possible tick."""
+class Scheduled:
+    """A query of a run. place: of the operator in the graph; last: its last tick, or where it starts; until: no tick is
+    later."""
 
     place: int
     op: Query
-    evaluator: Evaluator
     last: int
     until: int
 
-    def first_start(self) -> int:
+    def next_start(self) -> int:
         """Where the range of the next tick begins."""
         ticks = self.op.schedule.ticks(self.last, self.until, 1)
         return int(self.op.ranges(ticks)[0][0]) if len(ticks) else END_OF_TIME
 
 
 class Runs:
-    """All runs of the queries of a graph between two moments.
+    """All runs of the queries of a graph between two moments, whoever answers them.
 
-    start: the first tick comes after it, as in Kapacitor; None: so that the first point is read. stop: no tick is
-    later; None: until the last point has been read. Raises TaskFailed where a database would refuse a query.
+    start: the first tick comes after it, as in Kapacitor. stop: no tick is later; None: now.
+    """
+
+    def __init__(self, graph: Graph, start: int, stop: int | None) -> None:
+        now = time.time_ns()
+        end = END_OF_TIME if stop is None else stop
+        self.queries = [Scheduled(place, op, start, min(end, now + op.offset)) for place, op in queries(graph)]
+
+    def ask(self, query: Scheduled, ticks: Array) -> Segments:
+        """The batches of a query at some ticks (i8[k], ascending); their `seq` is the position of the tick."""
+        raise NotImplementedError
+
+    def rounds(self, horizon: int, most: int) -> Iterator[dict[int, Segments]]:
+        """What the queries answer for all ranges that end no later than `horizon` (ns) and were not asked for before,
+        in the order of the ticks, then of the script; `most` ticks of each query at once. For `Graph.feed`."""
+        while True:
+            end = min((q.op.offset + horizon for q in self.queries), default=0)
+            found = [q.op.schedule.ticks(q.last, min(end, q.until), most) for q in self.queries]
+            end = min((int(t[-1]) for t in found if len(t) == most), default=end)
+            ticks = [t[t <= end] for t in found]
+            if not any(map(len, ticks)):
+                return
+            yield self._round(ticks)
+
+    def _round(self, ticks: list[Array]) -> dict[int, Segments]:
+        made: list[tuple[Scheduled, Segments]] = []
+        moments: list[Array] = []
+        for q, at in zip(self.queries, ticks):
+            if len(at):
+                batches = self.ask(q, at)
+                made.append((q, batches))
+                moments.append(at[batches.seq])
+                q.last = int(at[-1])
+        order = np.argsort(np.concatenate(moments), kind="stable")
+        seq = np.empty(len(order), np.int64)
+        seq[order] = np.arange(len(order))
+        parts = np.split(seq, np.cumsum([len(batches) for _, batches in made])[:-1])
+        return {q.place: batches.with_seq(part) for (q, batches), part in zip(made, parts)}
+
+
+class ServerRuns(Runs):
+    """The runs of queries that a server of InfluxDB answers, one question a run, as Kapacitor asks."""
+
+    AT_ONCE = 256  # ticks of a round
+
+    def __init__(self, graph: Graph, start: int, stop: int | None, server: Server) -> None:
+        super().__init__(graph, start, stop)
+        self.server = server
+
+    def __iter__(self) -> Iterator[dict[int, Segments]]:
+        return self.rounds(END_OF_TIME, self.AT_ONCE)
+
+    def ask(self, query: Scheduled, ticks: Array) -> Segments:
+        start, stop = query.op.ranges(ticks)
+        texts = [text(bounded(query.op.select, a, b)) for a, b in zip(start.tolist(), stop.tolist())]
+        return concat_segments([query.op.batches(answer, stop) for answer in self.server.answers(texts)])
+
+
+class LocalRuns(Runs):
+    """The runs of queries that are answered from points as they pass.
+
+    start: None: so that the first point is read. stop: None: until the last point has been read. Raises TaskFailed
+    where a database would refuse a query.
     """
 
     def __init__(self, graph: Graph, start: int | None, stop: int | None) -> None:
-        self.start, self.stop = start, stop
+        super().__init__(graph, NEVER if start is None else start, stop)
+        self.started, self.stopped = start is not None, stop is not None
+        self.evaluators = {q.place: _evaluator(q.op) for q in self.queries}
         self.history = History()
-        now = time.time_ns()
-        self.queries = [
-            _Scheduled(place, op, _evaluator(op), NEVER if start is None else start,
-                       min(END_OF_TIME if stop is None else stop, now + op.offset))
-            for place, op in queries(graph)
-        ]  # fmt: skip
-        self.started = start is not None
         self.came = 0  # points since queries were last answered
         self.first, self.latest = END_OF_TIME, NEVER
 
     def reads(self) -> Mapping[str, Any]:
         """What a source has to deliver, as the READS of a module say it, with the bounds `start` and `stop` in ns."""
-        needs = [q.evaluator.needs() for q in self.queries]
+        needs = [self.evaluators[q.place].needs() for q in self.queries]
         measurements, tags, fields = (
             None if any(n[i] is None for n in needs) else sorted({x for n in needs for x in n[i] or ()})
             for i in range(3)
         )
-        where = needs[0][3] if len(needs) == 1 else ()
-        start = min(q.first_start() for q in self.queries) if self.started else None
-        ends = [q.until - q.op.offset for q in self.queries]
         return {
             "measurements": ("",) if measurements is None else tuple(measurements),
-            "tags": tags, "fields": fields, "where": where,
-            "start": start, "stop": max(ends) if self.stop is not None else None,
-        }  # fmt: skip
+            "tags": tags,
+            "fields": fields,
+            "where": needs[0][3] if len(needs) == 1 else (),
+            "start": min(q.next_start() for q in self.queries) if self.started else None,
+            "stop": max(q.until - q.op.offset for q in self.queries) if self.stopped else None,
+        }
+
+    def ask(self, query: Scheduled, ticks: Array) -> Segments:
+        start, stop = query.op.ranges(ticks)
+        return query.op.batches(self.evaluators[query.place].answer(self.history, start, stop), stop)
 
     def take(self, rows: Rows, horizon: int) -> Iterator[dict[int, Segments]]:
         """Take points; all before `horizon` (ns) have come. Yields batches for `Graph.feed`."""
@@ -111,10 +175,10 @@ class Runs:
 
     def finish(self) -> Iterator[dict[int, Segments]]:
         """All points have come; yields what is left."""
-        if self.latest == NEVER and self.stop is None:
+        if self.latest == NEVER and not self.stopped:
             return
         self._begin()
-        if self.stop is None:
+        if not self.stopped:
             for q in self.queries:
                 q.until = min(q.until, q.op.schedule.reaching(q.last, self.latest + 1 + q.op.offset))
         yield from self._answered(END_OF_TIME)
@@ -127,42 +191,14 @@ class Runs:
 
     def _answered(self, horizon: int) -> Iterator[dict[int, Segments]]:
         self._begin()
-        most = self._most()
-        while True:
-            end = min((q.op.offset + horizon for q in self.queries), default=0)
-            found = [q.op.schedule.ticks(q.last, min(end, q.until), most) for q in self.queries]
-            end = min((int(t[-1]) for t in found if len(t) == most), default=end)
-            ticks = [t[t <= end] for t in found]
-            if not any(map(len, ticks)):
-                break
-            yield self._round(ticks)
-        self.history.forget(min(q.first_start() for q in self.queries))
+        yield from self.rounds(horizon, self._most())
+        self.history.forget(min(q.next_start() for q in self.queries))
 
     def _most(self) -> int:
         """How many ticks may be answered at once."""
-        span = max(1, self.latest - self.first)
-        density = self.history.points / span
-        covered = max((density * q.op.period for q in self.queries), default=1.0)
+        density = self.history.points / max(1, self.latest - self.first)
+        covered = max(density * q.op.period for q in self.queries)
         return int(min(max(COVERED / max(covered, 1.0), 1), MOST_TICKS))
-
-    def _round(self, ticks: list[Array]) -> dict[int, Segments]:
-        """The batches of the queries at their ticks; `seq` orders them by tick, then by query."""
-        made: list[tuple[_Scheduled, Segments]] = []
-        moments: list[Array] = []
-        for q, at in zip(self.queries, ticks):
-            if not len(at):
-                continue
-            start, stop = q.op.ranges(at)
-            batches = q.op.batches(q.evaluator.answer(self.history, start, stop), stop)
-            made.append((q, batches))
-            moments.append(at[batches.seq])
-            q.last = int(at[-1])
-        order = np.argsort(np.concatenate(moments), kind="stable")
-        seq = np.empty(len(order), np.int64)
-        seq[order] = np.arange(len(order))
-        ends = np.cumsum([len(batches) for _, batches in made])
-        parts = np.split(seq, ends[:-1])
-        return {q.place: batches.with_seq(part) for (q, batches), part in zip(made, parts)}
 
 
 def _evaluator(op: Query) -> Evaluator:

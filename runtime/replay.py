@@ -43,10 +43,10 @@ def stored(graph: Graph, rows: Iterable[Rows], home: DBRP, start: int | None, st
     if not queries(graph):
         yield from (_within(some, start, stop) for some in placed)
         return
-    from tickc.runtime.queries import Runs, check_access
+    from tickc.runtime.queries import LocalRuns, check_access
 
     check_access(graph, home)
-    runs = Runs(graph, start, stop)
+    runs = LocalRuns(graph, start, stop)
     for some in placed:
         yield from runs.take(some, NEVER)
     yield from runs.finish()
