@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tickc.compiler.diagnostics import Source
+from tickc.compiler.diagnostics import Diagnostic, Source
 from tickc.compiler.emit import Module, emit
 from tickc.compiler.evaluate import evaluate
 from tickc.compiler.ir import Plan
 from tickc.compiler.passes import PASSES
-from tickc.compiler.pipeline import Pipeline, lower
+from tickc.compiler.pipeline import DEEPEST, Pipeline, lower, problems
 from tickc.compiler.syntax import parse
+from tickc.runtime.expr import deep_recursion
 from tickc.runtime.udf import NO_UDFS, Udfs
 
 
@@ -62,6 +63,13 @@ def check_script(
     """Parse and evaluate a script, or with `template` the definition of a template, in which variables need no value;
     raises TickError with every mistake that was found."""
     return evaluate(parse(source), source, vars, udfs=udfs, template=template)
+
+
+def warnings(pipeline: Pipeline) -> list[Diagnostic]:
+    """What is wrong with a script although Kapacitor takes its definition: the task will not start, or will fail."""
+    with deep_recursion(DEEPEST):
+        found = list(problems(pipeline))
+    return found or [doubt for n in sorted(pipeline.nodes, key=lambda n: n.id) for doubt in n.doubts()]
 
 
 def optimise(plan: Plan, without: Collection[str] | None = ()) -> Iterator[tuple[str, Plan]]:

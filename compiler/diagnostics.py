@@ -283,9 +283,9 @@ def render_all(diagnostics: Iterable[Diagnostic], source: Source) -> str:
     return "\n".join(render(d, source) for d in diagnostics)
 
 
-def render(diagnostic: Diagnostic, source: Source) -> str:
+def render(diagnostic: Diagnostic, source: Source, severity: str = "error") -> str:
     """`diagnostic` as a person reads it: code, position, message; the line with a caret run; the hint."""
-    head = f"error[{diagnostic.code.name}]: "
+    head = f"{severity}[{diagnostic.code.name}]: "
     tail = [f"= hint: {_printable(diagnostic.hint)}"] if diagnostic.hint else []
     if diagnostic.span is None:
         lines = [head + _printable(diagnostic.message), f"  --> {_printable(source.name)}"]

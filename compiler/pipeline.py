@@ -555,6 +555,10 @@ class Node(Subject):
         """The nodes whose output it is given."""
         return self.parents
 
+    def doubts(self) -> Iterator[Diagnostic]:
+        """What will fail once the task runs, though it starts."""
+        return iter(())
+
     def lower(self, *inputs: ir.Op) -> ir.Op:
         """The operator of the plan that does what the node says."""
         raise NotImplementedError(f"{self.tick} has no operator")
@@ -736,9 +740,8 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
     pipeline.task = task
     pipeline.task_dbrps = pipeline.dbrps or (None if dbrps is None else tuple(dbrps))
     with deep_recursion(DEEPEST):
-        problems = [*pipeline.start(), *_not_supported(pipeline)]
-        if problems:
-            raise TickError(problems, pipeline.source)
+        if found := list(problems(pipeline)):
+            raise TickError(found, pipeline.source)
         made: dict[int, ir.Op] = {}
         for n in sorted(pipeline.nodes, key=lambda n: n.id):
             if n.runs:
@@ -746,7 +749,9 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
     return ir.Plan(tuple(made.values()))
 
 
-def _not_supported(pipeline: Pipeline) -> Iterator[Diagnostic]:
+def problems(pipeline: Pipeline) -> Iterator[Diagnostic]:
+    """What keeps the task of a valid script from starting."""
+    yield from pipeline.start()
     for n in sorted(pipeline.nodes, key=lambda n: n.id):
         if n.later:
             written = pipeline.source.snippet(n.span) or n.tick  # deadman stands for stats and others

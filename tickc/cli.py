@@ -130,8 +130,9 @@ def _coloured(text: str) -> str:
 
 def _coloured_line(line: str) -> str:
     head, colon, rest = line.partition(": ")
-    if head.startswith("error") and colon:
-        return click.style(head, fg="red", bold=True) + colon + click.style(rest, bold=True)
+    if head.startswith(("error", "warning")) and colon:
+        colour = "red" if head.startswith("error") else "yellow"
+        return click.style(head, fg=colour, bold=True) + colon + click.style(rest, bold=True)
     gutter, bar, code = line.partition("│")
     if bar and not gutter.strip():
         return click.style(gutter + bar, fg="blue") + click.style(code, fg="red", bold=True)
@@ -386,22 +387,28 @@ def check(
 ) -> None:
     """Tell what is wrong with scripts, each mistake with its line. Exit code 2 where a script has one.
 
+    A script that Kapacitor takes although its task would not start, or a query in it would be refused, is told as a
+    warning.
+
     \b
     Examples:
       tickc check cpu_alert.tick
       tickc check tasks/*.tick --vars vars.json
       tickc check --template templates/*.tick
     """
-    from tickc.compiler import check_script
-    from tickc.compiler.diagnostics import Source, TickError
+    from tickc.compiler import check_script, warnings
+    from tickc.compiler.diagnostics import Source, TickError, render
 
     given, udfs = _read_vars(vars_file).vars, _read_config(config)
     clock = _Clock(context)
     bad = 0
     for script in scripts:
         try:
-            check_script(Source(_read_script(script), _script_file(script)), given, udfs=udfs, template=template)
+            source = Source(_read_script(script), _script_file(script))
+            pipeline = check_script(source, given, udfs=udfs, template=template)
             clock.tell(f"{script} is valid: checked")
+            for warning in () if template else warnings(pipeline):
+                _say(render(warning, source, "warning").rstrip("\n"), style="error")
         except TickError as error:
             _show_script_errors(error)
             bad += 1

@@ -56,6 +56,28 @@ def test_check_bad(tickc: Tickc, script: Path, tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("batch|query('SELECT v FRM \"db\".\"rp\".\"m\"').period(1m).every(1m)|httpOut('x')",
+         "warning[T304]: line 1 char 23: failed to parse InfluxQL query: found FRM, expected FROM at line 1, char 10"),
+        ("batch|query('SELECT v FROM \"db\".\"rp\".\"m\"').period(1m)|httpOut('x')",
+         "warning[T302]: line 1 char 7: must define one of 'every' or 'cron'"),
+        ("stream|from()|queryless()", ""),
+    ],
+)  # fmt: skip
+def test_check_warns_of_what_would_not_start(tickc: Tickc, tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "x.tick").write_text(text)
+    done = tickc("check", tmp_path / "x.tick")
+    if not told:
+        assert done.returncode == 2 and "warning" not in done.stderr
+        return
+    assert done.returncode == 0
+    assert done.stderr.startswith(told)
+    assert "^" in done.stderr
+    assert tickc("compile", tmp_path / "x.tick").returncode == 2
+
+
 def test_check_vars(tickc: Tickc, tmp_path: Path) -> None:
     (tmp_path / "t.tick").write_text("var crit float\n" + ALERT.replace("90.0", "crit"))
     (tmp_path / "v.json").write_text('{"crit": {"type": "float", "value": 90}}')
