@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime import kernel
-from tickc.runtime.batch import Column, Rows, Text
+from tickc.runtime.batch import Column, Rows, Segments, Text
 from tickc.runtime.expr import Expr
 from tickc.runtime.graph import Graph, Source
+from tickc.runtime.influxql.answer import Answer
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes.query import queries
 
-POINTS, HOSTS = 4096, 4
+POINTS, HOSTS, RUN = 4096, 4, 64
 SECOND = 1_000_000_000
 
 
@@ -26,7 +28,7 @@ def warm(graph: Graph, reads: Mapping[str, Any]) -> None:
     before = kernel.COMPILE_AFTER
     kernel.COMPILE_AFTER = 0
     try:
-        for _ in graph.run(_points(graph, reads)):
+        for _ in graph.run([_batches(graph)] if queries(graph) else _points(graph, reads)):
             pass
     finally:
         kernel.COMPILE_AFTER = before
@@ -49,6 +51,27 @@ def _points(graph: Graph, reads: Mapping[str, Any]) -> Iterable[Rows]:
             dict.fromkeys(dims, hosts),
             {f: values for f in fields if f not in dims},
         )
+
+
+def _batches(graph: Graph) -> dict[int, Segments]:
+    """For each query batches of several runs and hosts, with a column for each field that is read."""
+    runs = POINTS // (HOSTS * RUN)
+    m = runs * HOSTS
+    start = np.arange(m, dtype=np.int64) * RUN
+    run = np.repeat(np.arange(runs, dtype=np.int64), HOSTS)
+    time = 1_704_067_200 * SECOND + (np.repeat(run * RUN, RUN) + np.tile(np.arange(RUN), m)) * (10 * SECOND)
+    values = Column.of(Kind.FLOAT, 50.0 + 50.0 * np.sin(np.arange(POINTS)))
+    asked = queries(graph)
+    out = {}
+    for k, (place, query) in enumerate(asked):
+        hosts = Text.of(f"h{i % HOSTS}" for i in range(m))
+        tags = {d: hosts for d in query.select.dimensions if isinstance(d, str)}
+        fields = {f: values for f in sorted(_names_read(graph) - {"time"} - set(tags))}
+        answer = Answer(run, Text.constant("m", m), tags, start, start + RUN, time, fields)
+        stop = 1_704_067_200 * SECOND + (np.arange(runs) + 1) * (RUN * 10 * SECOND)
+        batches = query.batches(answer, stop)
+        out[place] = batches.with_seq(batches.seq * HOSTS * len(asked) + np.arange(m) % HOSTS + k * HOSTS)
+    return out
 
 
 def _names_read(graph: Graph) -> set[str]:
