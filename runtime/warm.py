@@ -66,7 +66,7 @@ def _batches(graph: Graph) -> dict[int, Segments]:
     for k, (place, query) in enumerate(asked):
         hosts = Text.of(f"h{i % HOSTS}" for i in range(m))
         tags = {d: hosts for d in query.select.dimensions if isinstance(d, str)}
-        fields = {f: values for f in sorted(_names_read(graph) - {"time"} - set(tags))}
+        fields = dict.fromkeys(sorted(_names_read(graph) - {"time"} - set(tags)), values)
         answer = Answer(run, Text.constant("m", m), tags, start, start + RUN, time, fields)
         stop = 1_704_067_200 * SECOND + (np.arange(runs) + 1) * (RUN * 10 * SECOND)
         batches = query.batches(answer, stop)
