@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tickc.runtime.batch import Column, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.batch import Rows, Text
+from tickc.runtime.emitted import Emitted, emitted
 from tickc.runtime.graph import Entering, Graph, Operator, Output, Source
-from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tickc.runtime.queries import LocalRuns
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
-KINDS = ("httpOut", "alert", "influxDBOut", "kapacitorLoopback")
-EVENT_FIELDS = ("id", "level", "previous_level", "message", "duration")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +96,9 @@ class Summary:
 
 
 class Sink(Protocol):
-    """Takes what reaches one sink of the script: its rows, and the payload that they were made of."""
+    """Takes what reaches one sink of the script."""
 
-    def write(self, rows: Rows, payload: Any) -> None: ...
+    def write(self, emitted: Emitted) -> None: ...
 
 
 class Sinks(Protocol):
@@ -150,8 +148,7 @@ class Run:
         for kind, name in declared_sinks(self.graph):
             self._sink(sinks, kind, name)
         for outputs in self._rounds():
-            for output in outputs:
-                self._write(output, sinks)
+            self._write(list(outputs), sinks)
             self.summary.points_entered = self.graph.entered
             self.summary.points_read = self.input.rows_read
             self.summary.seconds = clock.perf_counter() - began
@@ -204,20 +201,21 @@ class Run:
             self.summary.sinks.append(count)
         return found
 
-    def _write(self, output: Output, sinks: Sinks) -> None:
+    def _write(self, outputs: Sequence[Output], sinks: Sinks) -> None:
+        """What left the graph in one round."""
         if self.handlers is not None:
-            self.handlers.take(output)
-        if output.kind not in KINDS:
-            return
-        for name, rows in _split(output):
-            sink, count = self._sink(sinks, output.kind, name)
-            sink.write(rows, output.payload)
-            count.emissions += len(output.payload) if isinstance(output.payload, Segments) else len(rows)
-            count.rows += len(rows)
-        if output.kind == "alert":
-            alerts = self.summary.alerts
-            for level, n in Counter(output.payload.levels).items():
-                alerts[level] = alerts.get(level, 0) + n
+            for output in outputs:
+                self.handlers.take(output)
+        for found in emitted(outputs):
+            sink, count = self._sink(sinks, found.kind, found.name)
+            sink.write(found)
+            count.emissions += found.emissions
+            count.rows += len(found.rows)
+        alerts = self.summary.alerts
+        for output in outputs:
+            if output.kind == "alert":
+                for level, n in Counter(output.payload.levels).items():
+                    alerts[level] = alerts.get(level, 0) + n
 
     def _tell_losses(self) -> None:
         summary, problems = self.summary, self.input.problems
@@ -356,9 +354,6 @@ def _of_measurements(reads: Mapping[str, Any]) -> str:
     return f" of {', '.join(names)}" if names else ""
 
 
-# -------------------------------------------------------------------------------------------- what leaves the graph
-
-
 def declared_sinks(graph: Graph) -> Iterator[tuple[str, str]]:
     """Kind and name of the sinks that the script names, whether anything reaches them or not."""
     for op in operators(graph):
@@ -373,72 +368,3 @@ def operators(graph: Graph) -> Iterator[Operator]:
     for op in graph.operators:
         yield op
         yield from getattr(op, "steps", ())
-
-
-def _split(output: Output) -> Iterator[tuple[str, Rows]]:
-    """The rows of an output, and the name of the sink for each part of it."""
-    payload = output.payload
-    if output.kind == "alert":
-        yield output.name, event_rows(payload)
-    elif output.kind in ("influxDBOut", "kapacitorLoopback"):
-        yield from written(payload.rows)
-    elif isinstance(payload, Points):
-        yield output.name, payload.rows
-    else:
-        yield output.name, batch_rows(payload)
-
-
-def batch_rows(batch: Segments) -> Rows:
-    """The points of batches, with the tags of their groups."""
-    flat = batch.flat()
-    rows, owner = flat.rows, flat.owner()
-    groups = [flat.groups[g] for g in flat.group.tolist()]
-    names = dict.fromkeys(name for group in groups for name in group.tags)
-    own = {name: Text.of(group.tags.get(name) for group in groups).take(owner) for name in names}
-    return rows.with_(name=flat.name.take(owner), tags={**rows.tags, **own})
-
-
-def written(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """The rows for each `db.rp` that they are written to."""
-    databases, policies = rows.database.used().tolist(), rows.policy.used().tolist()
-    for d in databases:
-        for p in policies:
-            name = f"{rows.database.vocabulary.strings[d]}.{rows.policy.vocabulary.strings[p]}"
-            if len(databases) == len(policies) == 1:
-                yield name, rows
-                return
-            some = rows.take((rows.database.codes == d) & (rows.policy.codes == p))
-            if len(some):
-                yield name, some
-
-
-_LEVELS = Vocabulary(("OK", "INFO", "WARNING", "CRITICAL"))
-
-
-def event_rows(events: Any) -> Rows:
-    """Alert events as rows: the fields `id`, `level`, `previous_level`, `message` and `duration`, then the event's own.
-
-    A tag or field of the event with one of these names is called `tag.NAME` or `field.NAME`.
-    """
-    data = events.data
-    if isinstance(data, Points):
-        name, tags = data.rows.name, data.rows.tags
-    else:
-        groups = [data.groups[g].tags for g in data.group.tolist()]
-        name = data.name
-        tags = {k: Text.of(g.get(k) for g in groups) for k in dict.fromkeys(k for g in groups for k in g)}
-    fields = {
-        "id": Column.of(Kind.STRING, events.id),
-        "level": Column.of(Kind.STRING, Text(events.level.astype(np.int32), _LEVELS)),
-        "previous_level": Column.of(Kind.STRING, Text(events.previous.astype(np.int32), _LEVELS)),
-        "message": Column.of(Kind.STRING, Text.of(events.messages)),
-        "duration": Column.of(Kind.DURATION, events.duration),
-        **{_clear(k, "field"): v for k, v in events.point.fields.items()},
-    }
-    return events.point.with_(
-        time=events.time, name=name, tags={_clear(k, "tag"): v for k, v in tags.items()}, fields=fields
-    )
-
-
-def _clear(name: str, kind: str) -> str:
-    return f"{kind}.{name}" if name in EVENT_FIELDS else name

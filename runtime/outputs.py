@@ -14,15 +14,14 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from tickc.runtime.batch import Rows
-from tickc.runtime.rowtext import lines
+from tickc.runtime.emitted import EVENT_FIELDS, Emitted
 from tickc.runtime.sinks.columns import Frame, OutputError, widened
-from tickc.runtime.sinks.files import JsonSink, LineSink, Sink, SinkError, TableSink
-from tickc.runtime.sources.base import os_reason
+from tickc.runtime.sinks.files import SinkError, TextFile, telling
+from tickc.runtime.sinks.parts import DataSet
+from tickc.runtime.snapshot import freeze, thaw
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +32,9 @@ MARK = "_tickc.json"
 MAX_NAME = 120  # bytes of a file name that comes from a script
 WRITES = ("influxDBOut", "kapacitorLoopback")  # kinds of sinks whose rows have a place of their own
 NOT_EMPTY = "give another folder, or add --overwrite to replace what a run wrote there before"
-FORMS = ("parquet", "arrow", "jsonl", "lp")
+TABLES = ("parquet", "arrow")  # forms that are tables
+FORMS = (*TABLES, "jsonl", "lp")
+HIDDEN = ".tickc-run"  # ends the name of the folder in which a run works
 
 
 def safe_name(name: str, taken: set[str]) -> str:
@@ -52,32 +53,39 @@ def safe_name(name: str, taken: set[str]) -> str:
 
 
 class Staging:
-    """A folder beside (or in) the output folder, in which all is written until `commit` moves it into place.
+    """The hidden folder of a run beside (or in) its output folder, from which `commit` moves the results into place.
 
-    Leave the `with` block without `commit` and nothing stays behind. A new output folder appears by one rename; in one
-    that is there already, empty or of an earlier run, the finished files are moved in one by one, and back on an error.
+        .OUT.tickc-run/pieces/    what the sinks have written so far
+        .OUT.tickc-run/out/       the results, once all is written
+
+    Leave the `with` block without `commit` and nothing stays behind, but of a run that another may go on with
+    (`keep`). A new output folder appears by one rename; in one that is there already, empty or of an earlier run, the
+    finished files are moved in one by one, and back on an error. One run at a time writes to an output folder.
     """
 
-    def __init__(self, output: str | os.PathLike[str], overwrite: bool = False) -> None:
+    def __init__(self, output: str | os.PathLike[str], overwrite: bool = False, resume: bool = False) -> None:
+        """resume: what a run that was broken off left in the hidden folder stays there."""
         self.output = Path(os.path.realpath(output))
         self.given = os.fspath(output)
         self.exists = self.output.is_dir()
-        self.old: list[Path] = []
+        self.keep = False
         with _telling(self.given):
-            if self.exists:
-                self.old = self._replaced(overwrite)
-                parent, prefix = self.output, ".tickc-"
-            elif self.output.exists():
+            if not self.exists and self.output.exists():
                 raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
-            else:
-                parent, prefix = self.output.parent, f".{self.output.name}.tickc-"
-                parent.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-            self.path.chmod(0o777 & ~_umask())
+            beside = self.output.parent / f".{self.output.name}{HIDDEN}"
+            within = self.output / HIDDEN
+            self.old = self._replaced(overwrite) if self.exists else []
+            self.path = within if self.exists and not (resume and beside.is_dir()) else beside
+            self._lock = self._locked()
+            if not resume:
+                self._clear(*self.path.iterdir())
+            self.pieces, self.results = self.path / "pieces", self.path / "out"
+            self._clear(self.results)
+            self.pieces.mkdir(exist_ok=True)
 
     def _replaced(self, overwrite: bool) -> list[Path]:
         """What stands in the output folder and will be replaced."""
-        there = [p for p in self.output.iterdir() if not p.name.startswith(".tickc-")]
+        there = [p for p in self.output.iterdir() if p.name != HIDDEN]
         if there and not overwrite:
             raise OutputError(f"the output folder {self.given} is not empty", NOT_EMPTY)
         if there and not (self.output / MARK).is_file():
@@ -85,25 +93,56 @@ class Staging:
                 f"the output folder {self.given} holds files that tickc did not write",
                 "give another folder: --overwrite only replaces what a run wrote before",
             )
-        return there
+        return sorted(there, key=lambda p: p.name == MARK)  # what marks the folder as one of a run goes last
+
+    def _locked(self) -> int:
+        """Make the hidden folder and lock it; a lock goes with its process."""
+        import fcntl
+
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                raise OutputError(f"another run is writing to {self.given}", "wait for it") from None
+            except OSError:  # a file system without locks
+                return lock
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), os.stat(self.path)):
+                    return lock
+            os.close(lock)  # its owner has moved it away meanwhile
+
+    @staticmethod
+    def _clear(*paths: Path) -> None:
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
 
     def commit(self) -> None:
-        """Move what was written into place."""
+        """Move the results into place."""
         with _telling(self.given):
             if not self.exists:
-                os.rename(self.path, self.output)
-                return
-            aside = self.path / ".old"
-            aside.mkdir()
-            moves = [(p, aside / p.name) for p in self.old]
-            moves += [(p, self.output / p.name) for p in self.path.iterdir() if p != aside]
-            _move_all(moves)
+                os.rename(self.results, self.output)
+            else:
+                aside = self.path / "old"
+                self._clear(aside)
+                aside.mkdir()
+                moves = [(p, aside / p.name) for p in self.old]
+                new = sorted(self.results.iterdir(), key=lambda p: p.name != MARK)
+                _move_all([*moves, *((p, self.output / p.name) for p in new)])
+        self.keep = False
 
 
 def _move_all(moves: list[tuple[Path, Path]]) -> None:
@@ -120,21 +159,14 @@ def _move_all(moves: list[tuple[Path, Path]]) -> None:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextlib.contextmanager
 def _telling(path: str) -> Any:
     """OutputError that names `path`, for what the operating system refuses."""
     try:
-        yield
+        with telling(path):
+            yield
     except SinkError as error:
-        raise OutputError(f"cannot write {path}: {error.message.rpartition(': ')[2]}", error.hint) from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {os_reason(error)}") from None
+        raise OutputError(error.message, error.hint) from None
 
 
 # ------------------------------------------------------------------------------------------------------ the tables
@@ -144,12 +176,12 @@ class Tables:
     """Collects the sinks of a run in memory."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[SinkCount, _Part]] = []
+        self.parts: list[tuple[SinkCount, _Table]] = []
 
-    def open(self, count: SinkCount) -> _Part:
-        part = _Part(Frame(count.kind in WRITES))
-        self.parts.append((count, part))
-        return part
+    def open(self, count: SinkCount) -> _Table:
+        table = _Table(_frame(count))
+        self.parts.append((count, table))
+        return table
 
     def close(self) -> None:
         """Nothing is pending."""
@@ -162,14 +194,14 @@ class Tables:
         return tables
 
 
-class _Part:
+class _Table:
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.batches: list[Any] = []
 
-    def write(self, rows: Rows, payload: Any) -> None:
-        if len(rows):
-            self.batches.append(self.frame.batch(rows))
+    def write(self, emitted: Emitted) -> None:
+        if len(emitted.rows):
+            self.batches.append(self.frame.batch(emitted.rows))
 
     def table(self) -> pa.Table:
         """All rows with the columns that are known in the end."""
@@ -179,17 +211,23 @@ class _Part:
         return pa.Table.from_batches([widened(b, schema) for b in self.batches], schema).unify_dictionaries()
 
 
+def _frame(count: SinkCount) -> Frame:
+    return Frame(count.kind in WRITES, EVENT_FIELDS if count.kind == "alert" else ())
+
+
 # ------------------------------------------------------------------------------------------------------ the folder
 
 
 class Folder:
     """Writes the sinks of a run to a folder; see the module's docstring for its layout."""
 
-    def __init__(self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False) -> None:
+    def __init__(
+        self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False, resume: bool = False
+    ) -> None:
         if form not in FORMS:
             raise OutputError(f"there is no format {form}", f"there are {', '.join(FORMS)}")
         self.form = form
-        self.staging = Staging(output, overwrite)
+        self.staging = Staging(output, overwrite, resume)
         self.taken = {MARK}
         self.writers: list[_Writer] = []
 
@@ -203,28 +241,28 @@ class Folder:
 
     def open(self, count: SinkCount) -> _Writer:
         """The writer of a sink; its place is noted in `count`."""
+        name = safe_name(count.name, self.taken)
+        form = "parquet" if count.kind == "alert" and self.form == "lp" else self.form
+        count.file = name if form in TABLES else f"{name}.{form}"
         with _telling(self.staging.given):
-            writer = self._writer(safe_name(count.name, self.taken), count)
+            writer = _Writer(self.staging, name, count, form)
         self.writers.append(writer)
         return writer
 
-    def _writer(self, name: str, count: SinkCount) -> _Writer:
-        folder, alert = self.staging.path, count.kind == "alert"
-        events = _Events(folder / f"{name}.jsonl") if alert else None
-        form = "parquet" if alert and self.form == "lp" else self.form
-        count.file = name if form in ("parquet", "arrow") else f"{name}.{form}"
-        sink: Sink | None
-        if form in ("parquet", "arrow"):
-            (folder / name).mkdir()
-            sink = TableSink(folder / name / f"part-00000.{form}", form, count.kind in WRITES)
-        elif form == "lp":
-            sink = _Lines(folder / count.file)
-        else:
-            sink = None if alert else JsonSink(folder / count.file)
-        return _Writer(self.staging.given, events, sink)
+    def mark(self) -> list[Any]:
+        """Make what was written so far last; what `restore` goes on from, frozen, a part for each sink."""
+        return [writer.mark() for writer in self.writers]
+
+    def restore(self, saved: list[Any]) -> None:
+        """Go on after a mark; the same sinks have been opened, in the same order."""
+        for writer, part in zip(self.writers, saved):
+            writer.restore(part)
 
     def close(self) -> None:
-        """Finish all files."""
+        """Write the results."""
+        with _telling(self.staging.given):
+            self.staging._clear(self.staging.results)
+            self.staging.results.mkdir()
         for writer in self.writers:
             writer.close()
 
@@ -232,57 +270,60 @@ class Folder:
         """Move everything into place, with the summary."""
         with _telling(self.staging.given):
             text = json.dumps(summary, indent=2, ensure_ascii=True) + "\n"
-            (self.staging.path / MARK).write_text(text, encoding="utf-8")
+            (self.staging.results / MARK).write_text(text, encoding="utf-8")
         self.staging.commit()
 
 
 class _Writer:
-    """The files of one sink: a table or lines, and the events of an alert. Errors name the folder `given`."""
+    """The files of one sink: a table or lines, and the events of an alert. Errors name the output folder."""
 
-    def __init__(self, given: str, events: _Events | None, sink: Sink | None) -> None:
-        self.given, self.events, self.sink = given, events, sink
+    def __init__(self, staging: Staging, name: str, count: SinkCount, form: str) -> None:
+        self.given, self.results, self.name = staging.given, staging.results, name
+        self.table: DataSet | None = None
+        self.file: TextFile | None = None
+        if form in TABLES:
+            folder = staging.pieces / name
+            folder.mkdir(exist_ok=True)
+            self.table = DataSet(folder, form, _frame(count))
+        self.as_lines = form == "lp"
+        if count.kind == "alert" or form not in TABLES:
+            self.file = TextFile(staging.pieces / f"{name}.{'lp' if self.as_lines else 'jsonl'}")
 
-    def write(self, rows: Rows, payload: Any) -> None:
+    def write(self, emitted: Emitted) -> None:
         with _telling(self.given):
-            if self.events is not None:
-                self.events.write(payload)
-            if isinstance(self.sink, _Lines):
-                self.sink.unit = getattr(payload, "unit", 1)
-            if self.sink is not None:
-                self.sink.write(rows)
+            if self.file is not None:
+                self.file.put(emitted.lines() if self.as_lines else emitted.json())
+            if self.table is not None:
+                self.table.write(emitted.rows)
+
+    def mark(self) -> dict[str, Any]:
+        with _telling(self.given):
+            return {
+                "table": None if self.table is None else freeze(self.table.mark()),
+                "file": None if self.file is None else self.file.mark(),
+            }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        with _telling(self.given):
+            if self.table is not None:
+                self.table.restore(thaw(saved["table"]))
+            if self.file is not None:
+                self.file.restore(saved["file"])
 
     def close(self) -> None:
+        """Write the results."""
         with _telling(self.given):
-            if self.events is not None:
-                self.events.file.close()
-            if self.sink is not None:
-                self.sink.close()
+            if self.file is not None:
+                self.file.close()
+                os.link(self.file.path, self.results / self.file.path.name)
+            if self.table is not None:
+                folder = self.results / self.name
+                folder.mkdir()
+                self.table.close(folder)
 
     def abort(self) -> None:
         """Let go of the files; they will be removed."""
-        if self.events is not None:
-            with contextlib.suppress(OSError):
-                self.events.file.close()
-        if self.sink is not None:
-            self.sink.abort()
-
-
-class _Events:
-    """Alert events as Kapacitor's JSON. One with a NaN or infinity has no such form; the table has it."""
-
-    def __init__(self, path: Path) -> None:
-        self.file: TextIO = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n")  # noqa: SIM115
-
-    def write(self, events: Any) -> None:
-        from tickc.runtime.results import json_events
-
-        self.file.writelines(f"{event}\n" for event in json_events(events) if event is not None)
-
-
-class _Lines(LineSink):
-    """Line protocol with the unit of time that the script's node has."""
-
-    unit = 1
-
-    def _write(self, rows: Rows) -> None:
-        self._put(lines(rows, self.unit))
+        if self.file is not None:
+            self.file.abort()
+        if self.table is not None:
+            self.table.abort()

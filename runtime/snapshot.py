@@ -3,7 +3,7 @@
 State is made of scalars, strings, lists, tuples, dicts, NumPy arrays, the types of `batch`, and objects with `snapshot`
 and `restore` of their own. `freeze` turns it into plain trees (dict, list, scalar, array); `thaw` builds the state
 again; `encode` and `decode` write a frozen tree as one Arrow IPC stream: a JSON skeleton in the schema's metadata and
-each array as a binary value of one record batch.
+each array as the binary value of a record batch, in the order of the skeleton.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from os import PathLike
+from typing import IO, Any
 
 import numpy as np
 
@@ -99,6 +100,15 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
 
 def encode(frozen: Any) -> bytes:
     """A frozen tree as an Arrow IPC stream."""
+    import io
+
+    file = io.BytesIO()
+    write(frozen, file)
+    return file.getvalue()
+
+
+def write(frozen: Any, file: IO[bytes]) -> None:
+    """Write a frozen tree as an Arrow IPC stream; its arrays go to the file without a copy."""
     import pyarrow as pa
 
     arrays: list[np.ndarray] = []
@@ -108,7 +118,7 @@ def encode(frozen: Any) -> bytes:
             case np.ndarray():
                 arrays.append(part)
                 descr = part.dtype.descr if part.dtype.names else part.dtype.str
-                return {"$": "array", "at": len(arrays) - 1, "dtype": descr, "shape": list(part.shape)}
+                return {"$": "array", "dtype": descr, "shape": list(part.shape)}
             case dict():
                 return {k: skeleton(v) for k, v in part.items()}
             case list():
@@ -119,11 +129,12 @@ def encode(frozen: Any) -> bytes:
 
     text = json.dumps(skeleton(frozen))
     schema = pa.schema([("data", pa.large_binary())], metadata={"tickc.snapshot": text})
-    data = pa.array([np.ascontiguousarray(a).tobytes() for a in arrays], pa.large_binary())
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch([data], schema=schema))
-    return bytes(sink.getvalue())
+    with pa.ipc.new_stream(file, schema) as writer:
+        for array in arrays:
+            data = pa.py_buffer(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            ends = pa.py_buffer(np.array([0, array.nbytes], np.int64))
+            value = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
+            writer.write_batch(pa.record_batch([value], schema=schema))
 
 
 def decode(data: bytes) -> Any:
@@ -131,14 +142,29 @@ def decode(data: bytes) -> Any:
     import pyarrow as pa
 
     with pa.ipc.open_stream(data) as reader:
-        table = reader.read_all()
-    blobs = table.column("data")
+        return _filled(reader)
+
+
+def read(path: str | PathLike[str]) -> Any:
+    """The frozen tree of a file that `write` wrote; raises pyarrow.ArrowInvalid where it is damaged."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        return _filled(reader)
+
+
+def _filled(reader: Any) -> Any:
+    """The tree of an open stream."""
+    skeleton = json.loads(reader.schema.metadata[b"tickc.snapshot"])
+    arrays = (batch.column(0) for batch in reader)
 
     def fill(part: Any) -> Any:
         match part:
-            case {"$": "array", "at": at, "dtype": dtype, "shape": shape}:
+            case {"$": "array", "dtype": dtype, "shape": shape}:
                 form = np.dtype([tuple(d) for d in dtype] if isinstance(dtype, list) else dtype)
-                return np.frombuffer(blobs[at].as_py(), form).reshape(shape).copy()
+                data = next(arrays).buffers()[2]
+                flat = np.zeros(0, form) if data is None else np.frombuffer(data, form).copy()
+                return flat.reshape(shape)
             case {"$": "float", "hex": text}:
                 return float.fromhex(text)
             case dict():
@@ -147,4 +173,4 @@ def decode(data: bytes) -> Any:
                 return [fill(v) for v in part]
         return part
 
-    return fill(json.loads(table.schema.metadata[b"tickc.snapshot"]))
+    return fill(skeleton)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tickc.runtime.batch import Batch, Points, Rows, Segments, Text
+from tickc.runtime.batch import Array, Batch, Points, Rows, Segments, Text
 from tickc.runtime.graph import Operator
 
 
@@ -27,11 +27,12 @@ class HttpOut(Operator):
 class Write:
     """Points for InfluxDB, in order, with the database, retention policy, measurement and tags they are written with.
 
-    unit: ns of one unit of the timestamps.
+    unit: ns of one unit of the timestamps. seq: as in `Points`.
     """
 
     rows: Rows
     unit: int
+    seq: Array
 
 
 # models.GetPrecisionMultiplier of InfluxDB 1.9: other texts, "us" among them, leave nanoseconds
@@ -74,17 +75,19 @@ class InfluxDBOut(Operator):
         self.delivery = delivery
 
     def points(self, batch: Points) -> Iterable[Batch]:
-        self._write(batch.rows)
+        self._write(batch.rows, batch.seq)
         return ()
 
     def segments(self, batch: Segments) -> Iterable[Batch]:
         batch = batch.flat()
         n = len(batch.rows)
         nowhere = Text.constant("", n)
-        self._write(batch.rows.with_(name=batch.name.take(batch.owner()), database=nowhere, policy=nowhere))
+        owner = batch.owner()
+        rows = batch.rows.with_(name=batch.name.take(owner), database=nowhere, policy=nowhere)
+        self._write(rows, batch.seq[owner])
         return ()
 
-    def _write(self, rows: Rows) -> None:
+    def _write(self, rows: Rows, seq: Array) -> None:
         n = len(rows)
         if self.unit is None:
             self.errors["failed to write points to InfluxDB: precision is not a duration unit"] += n
@@ -95,7 +98,7 @@ class InfluxDBOut(Operator):
         changes: dict[str, Any] = {k: Text.constant(v, n) for k, v in own.items() if v}
         if self.tags:
             changes["tags"] = {**rows.tags, **{k: Text.constant(v, n) for k, v in self.tags.items()}}
-        self.send(self.kind, f"{self.database}.{self.policy}", Write(rows.with_(**changes), self.unit))
+        self.send(self.kind, f"{self.database}.{self.policy}", Write(rows.with_(**changes), self.unit, seq))
 
 
 class KapacitorLoopback(InfluxDBOut):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tickc.runtime.batch import Column, Rows, Text
+from tickc.runtime.batch import Array, Column, Rows, Text
 from tickc.runtime.kinds import Kind
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ class OutputError(Exception):
 class Frame:
     """The columns of one sink, which grow as new tags, fields and kinds of values appear.
 
-    A field has a column of its name for the kind that it has first; values of other kinds go to `NAME.KIND`. The
-    schema's metadata says which columns are tags and which hold a kind of a field, so that sources read them back.
+    Tags and fields are in the order of their names, so that the order does not hang on how rows come; the fields
+    `first` come before others. A field has a column of its name for the kind that it has first; values of other kinds
+    go to `NAME.KIND`. The schema's metadata says which columns are tags and which hold a kind of a field, so that
+    sources read them back.
     """
 
-    def __init__(self, measurement: bool) -> None:
+    def __init__(self, measurement: bool, first: Sequence[str] = ()) -> None:
         self.measurement = measurement
+        self.first = tuple(first)
         self.tags: dict[str, None] = {}
         self.fields: dict[tuple[str, Kind], str] = {}
         self.names = {"time", "measurement"} if measurement else {"time"}
@@ -41,13 +44,14 @@ class Frame:
         """The rows as a record batch of the columns known so far."""
         import pyarrow as pa
 
-        self._learn(rows)
+        self.learn(rows)
         n = len(rows)
         arrays = [pa.array(rows.time, pa.timestamp("ns", tz="UTC"))]
         if self.measurement:
             arrays.append(_dictionary(rows.name))
-        arrays.extend(_dictionary(rows.tags[t]) if t in rows.tags else pa.nulls(n, tag_type()) for t in self.tags)
-        for (name, kind), _ in self.fields.items():
+        for tag in sorted(self.tags):
+            arrays.append(_dictionary(rows.tags[tag]) if tag in rows.tags else pa.nulls(n, tag_type()))
+        for name, kind in self._in_order():
             arrays.append(_values(rows.fields[name], kind) if name in rows.fields else pa.nulls(n, TYPES[kind]()))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema())
 
@@ -55,23 +59,34 @@ class Frame:
         """The columns known so far: time, tags, fields."""
         import pyarrow as pa
 
+        tags, fields = sorted(self.tags), {key: self.fields[key] for key in self._in_order()}
         columns = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
         columns += [pa.field("measurement", tag_type())] if self.measurement else []
-        columns += [pa.field(tag, tag_type()) for tag in self.tags]
-        columns += [pa.field(column, TYPES[kind]()) for (_, kind), column in self.fields.items()]
-        kinds = {column: (name, kind.name.lower()) for (name, kind), column in self.fields.items()
+        columns += [pa.field(tag, tag_type()) for tag in tags]
+        columns += [pa.field(column, TYPES[kind]()) for (_, kind), column in fields.items()]
+        kinds = {column: (name, kind.name.lower()) for (name, kind), column in fields.items()
                  if column != name or kind is Kind.DURATION}  # fmt: skip
-        return pa.schema(columns, {"tickc": json.dumps({"tags": list(self.tags), "fields": kinds})})
+        return pa.schema(columns, {"tickc": json.dumps({"tags": tags, "fields": kinds})})
 
-    def _learn(self, rows: Rows) -> None:
+    def _in_order(self) -> list[tuple[str, Kind]]:
+        """The fields as they stand in the schema; kinds of one field in the order in which they appeared."""
+        places = {name: i for i, name in enumerate(self.first)}
+        return sorted(self.fields, key=lambda f: (places.get(f[0], len(places)), f[0]))
+
+    def learn(self, rows: Rows) -> None:
+        """Take in the tags, fields and kinds that appear in rows. Names are given in the order of the rows."""
+        found: list[tuple[int, int, str, Kind]] = []
         for tag, text in rows.tags.items():
-            if tag not in self.tags and tag not in self.names and (text.codes >= 0).any():
-                self.tags[tag] = None
-                self.names.add(tag)
+            if tag not in self.tags and (there := text.codes >= 0).any():
+                found.append((int(np.argmax(there)), 0, tag, Kind.STRING))
         for name, column in rows.fields.items():
-            for kind in _kinds(column):
-                if (name, kind) not in self.fields:
-                    self.fields[name, kind] = self._column(name, kind)
+            found += [(row, 1, name, kind) for kind, row in _kinds(column) if (name, kind) not in self.fields]
+        for _, is_field, name, kind in sorted(found):
+            if is_field:
+                self.fields[name, kind] = self._column(name, kind)
+            elif name not in self.names:
+                self.tags[name] = None
+                self.names.add(name)
 
     def _column(self, name: str, kind: Kind) -> str:
         column = name
@@ -80,11 +95,26 @@ class Frame:
         self.names.add(column)
         return column
 
+    def snapshot(self) -> list[Any]:
+        """The columns known so far."""
+        return [list(self.tags), [[name, int(kind), column] for (name, kind), column in self.fields.items()]]
 
-def _kinds(column: Column) -> list[Kind]:
-    """The kinds of values that a table has columns for."""
-    found = [column.kinds] if isinstance(column.kinds, Kind) else map(Kind, np.unique(column.kinds).tolist())
-    return [kind for kind in found if kind in TYPES]
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Take over a snapshot; for a fresh frame."""
+        tags, fields = saved
+        self.tags = dict.fromkeys(tags)
+        self.fields = {(name, Kind(kind)): column for name, kind, column in fields}
+        self.names |= {*self.tags, *self.fields.values()}
+
+
+def _kinds(column: Column) -> list[tuple[Kind, int]]:
+    """The kinds of values that a table has columns for, and the first row of each."""
+    if isinstance(column.kinds, Kind):
+        found = [(column.kinds, 0)] if column.n else []
+    else:
+        kinds, first = np.unique(column.kinds, return_index=True)
+        found = [(Kind(k), row) for k, row in zip(kinds.tolist(), first.tolist())]
+    return [(kind, row) for kind, row in found if kind in TYPES]
 
 
 def tag_type() -> pa.DataType:
@@ -113,15 +143,24 @@ TYPES: dict[Kind, Callable[[], Any]] = {
 
 
 def _dictionary(text: Text) -> pa.DictionaryArray:
-    """Strings with a dictionary of those that occur."""
+    """Strings with a dictionary of those that occur, in the order in which they do."""
     import pyarrow as pa
 
-    used = text.used()
+    used = _as_they_occur(text)
     table = np.full(len(text.vocabulary) + 1, -1, np.int32)
     table[used] = np.arange(len(used), dtype=np.int32)
     codes = table[text.codes]
     strings = pa.array([_encodable(text.vocabulary.strings[c]) for c in used.tolist()], pa.string())
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), strings)
+
+
+def _as_they_occur(text: Text) -> Array:
+    """The codes that occur (without -1) in order of first appearance."""
+    n, known = len(text), len(text.vocabulary)
+    first = np.full(known + 1, n)
+    first[text.codes[::-1]] = np.arange(n - 1, -1, -1)  # of several rows with one code the first is written last
+    used = np.flatnonzero(first[:known] < n)
+    return used[np.argsort(first[used])]
 
 
 def _encodable(text: str) -> str:
@@ -140,7 +179,9 @@ def _values(column: Column, kind: Kind) -> pa.Array:
     if kind is Kind.STRING:
         codes = data.codes if missing is None else np.where(missing, -1, data.codes)
         return _dictionary(Text(codes, data.vocabulary)).dictionary_decode()
-    return pa.array(data, TYPES[kind](), mask=missing)
+    if missing is None:
+        return pa.array(data, TYPES[kind]())
+    return pa.array(np.where(missing, data.dtype.type(0), data), TYPES[kind](), mask=missing)
 
 
 def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

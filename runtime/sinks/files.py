@@ -1,9 +1,4 @@
-"""Sinks: one file each, whole or not at all.
-
-The columns of Parquet and Arrow files are those of `columns.Frame`: `time`, tags as dictionaries, and a column for each
-field and kind of value. When later rows bring new columns, the rows so far stay in a part of their own, and closing the
-sink writes all parts anew with the columns of the last.
-"""
+"""Files: written as a whole or not at all, and files of lines that a run appends to and can go back in."""
 
 from __future__ import annotations
 
@@ -12,19 +7,13 @@ import gzip
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.rowtext import lines
-from tickc.runtime.sinks.columns import Frame, OutputError, widened
+from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import os_reason
-
-ROW_GROUP = 65_536  # rows that are collected before they are written
-MANY = 1024  # small batches that are collected at most
-FORMS = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".jsonl": "jsonl", ".lp": "lp"}
 
 
 class SinkError(OutputError):
@@ -60,9 +49,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
                     yield packed  # type: ignore[misc]
             else:
                 yield raw
-            _sync(raw)
+            raw.flush()
+            os.fsync(raw.fileno())
         os.replace(temporary, path)
-        _sync_folder(path)
+        with contextlib.suppress(OSError):  # not every file system can make a name last
+            sync(os.path.dirname(path) or ".")
 
 
 @contextlib.contextmanager
@@ -84,256 +75,68 @@ def _umask() -> int:
     return mask
 
 
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def sync(path: str | os.PathLike[str]) -> None:
+    """Make what a file (or a folder) holds last."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def _sync_folder(path: str) -> None:
-    """Make the new name last; not every file system can."""
-    with contextlib.suppress(OSError):
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+class TextFile:
+    """A file of lines, to which lines are appended."""
 
+    def __init__(self, path: Path) -> None:
+        """An existing file is gone on with."""
+        self.path = path
+        self.file: IO[bytes] = open(path, "ab")  # noqa: SIM115
 
-def to_arrow(rows: Rows, measurement: bool = False) -> Any:
-    """A pyarrow.RecordBatch: time (timestamp[ns, UTC]), measurement if asked for, tags (dictionary), fields.
+    def put(self, texts: Iterable[str]) -> None:
+        """Append lines."""
+        whole = "".join(f"{text}\n" for text in texts)
+        self.file.write(whole.encode("utf-8", "surrogateescape"))
 
-    Columns of numbers share the memory of `rows` where no value is absent. A field of several kinds has a column for
-    each; see `columns.Frame`.
-    """
-    return Frame(measurement).batch(rows)
+    def mark(self) -> int:
+        """Make what was written last; how many bytes it is, for `restore`."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
 
-
-class Sink:
-    """A file that rows are written to. Use it in a `with` block, or end it with `close` or `abort`.
-
-    Leaving the block by an exception (Ctrl-C too) aborts. SinkError where the file cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        self.rows_written = 0
-        self._stack = contextlib.ExitStack()
-        self._open = True
-        try:
-            with telling(self.path):
-                self._begin()
-        except BaseException:
-            self._stack.close()
-            raise
-
-    def write(self, rows: Rows) -> None:
-        """Append rows."""
-        if not self._open:
-            raise ValueError("the sink is closed")
-        if not len(rows):
-            return
-        with telling(self.path):
-            self._write(rows)
-        self.rows_written += len(rows)
+    def restore(self, size: int) -> None:
+        """Forget what was written after a mark."""
+        self.file.truncate(size)
+        self.file.seek(size)
 
     def close(self) -> None:
-        """Write what is pending and give the file its name. After an error nothing is left."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            with telling(self.path):
-                self._end()
-        except BaseException as error:
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise
-        self._stack.close()
+        """Nothing more will be written."""
+        self.mark()
+        self.file.close()
 
     def abort(self) -> None:
-        """Leave nothing behind."""
-        if self._open:
-            self._open = False
-            with contextlib.suppress(_Abort, SinkError):
-                self._stack.__exit__(_Abort, _Abort(), None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def _begin(self) -> None:
-        raise NotImplementedError
-
-    def _write(self, rows: Rows) -> None:
-        raise NotImplementedError
-
-    def _end(self) -> None:
-        """Write what is pending."""
+        """Let go of the file, which will be removed."""
+        with contextlib.suppress(OSError):
+            self.file.close()
 
 
-class _Abort(Exception):
-    """Tells the open files of a sink that they are not wanted."""
+def json_lines(rows: Rows) -> list[str]:
+    """A JSON object a row: its time in RFC 3339, `measurement`, its tags and its fields in the order of their names;
+    NaN and infinities as text."""
+    import json
 
+    from tickc.runtime.gotext import times_rfc3339nano
 
-class _TextSink(Sink):
-    def _begin(self) -> None:
-        self.file = self._stack.enter_context(whole_file(self.path))
-
-    def _put(self, texts: list[str]) -> None:
-        if texts:
-            self.file.write(("\n".join(texts) + "\n").encode("utf-8", "surrogateescape"))
-
-
-class LineSink(_TextSink):
-    """Line protocol with ns times, as Kapacitor writes it; NaN and infinities as `NaN`, `+Inf`, `-Inf`."""
-
-    def _write(self, rows: Rows) -> None:
-        self._put(lines(rows))
-
-
-class JsonSink(_TextSink):
-    """A JSON object a row: its time in RFC 3339, `measurement`, its tags and its fields; NaN and infinities as text."""
-
-    def _write(self, rows: Rows) -> None:
-        import json
-
-        from tickc.runtime.gotext import times_rfc3339nano
-
-        columns: dict[str, list[Any]] = {"time": times_rfc3339nano(rows.time).to_pylist()}
-        columns["measurement"] = [name or None for name in rows.name.tolist()]
-        columns |= {name: text.tolist() for name, text in rows.tags.items()}
-        columns |= {name: [column.at(row) for row in range(len(rows))] for name, column in rows.fields.items()}
-        self._put([
-            json.dumps({k: _finite(v) for k, v in zip(columns, row) if v is not None}, ensure_ascii=False)
-            for row in zip(*columns.values())
-        ])  # fmt: skip
+    columns: dict[str, list[Any]] = {"time": times_rfc3339nano(rows.time).to_pylist()}
+    columns["measurement"] = [name or None for name in rows.name.tolist()]
+    columns |= {name: rows.tags[name].tolist() for name in sorted(rows.tags)}
+    for name in sorted(rows.fields):
+        columns[name] = [rows.fields[name].at(row) for row in range(len(rows))]
+    return [
+        json.dumps({k: _finite(v) for k, v in zip(columns, row) if v is not None}, ensure_ascii=False)
+        for row in zip(*columns.values())
+    ]
 
 
 def _finite(value: Any) -> Any:
     """JSON has no NaN and no infinities."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class TableSink(Sink):
-    """A Parquet or Arrow IPC file with the column `measurement`."""
-
-    def __init__(self, path: str | os.PathLike[str], form: str = "parquet", measurement: bool = True) -> None:
-        self.form = form
-        self.frame = Frame(measurement)
-        self.waiting: list[Any] = []
-        self.waiting_rows = 0
-        self.parts: list[tuple[str, Any]] = []  # files so far and their schemas
-        self.writer: Any = None
-        super().__init__(path)
-
-    def _begin(self) -> None:
-        target = Path(self.path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(2, f"no such folder: {target.parent}")
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True)
-        self.folder = self._stack.enter_context(folder)
-        self._stack.callback(self._let_go)
-
-    def _let_go(self) -> None:
-        if self.writer is not None:
-            with contextlib.suppress(Exception):  # its file goes away with the folder
-                self.writer.close()
-
-    def _write(self, rows: Rows) -> None:
-        self.waiting.append(self.frame.batch(rows))
-        self.waiting_rows += len(rows)
-        if self.waiting_rows >= ROW_GROUP or len(self.waiting) >= MANY:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        known = self.frame.schema()
-        schema = self._stored(known)
-        if self.writer is None or self.parts[-1][1] != schema:
-            self._next_part(schema)
-        table = pa.Table.from_batches([widened(batch, known) for batch in self.waiting], known)
-        self.writer.write_table(table.unify_dictionaries().cast(schema).combine_chunks())
-        self.waiting, self.waiting_rows = [], 0
-
-    def _stored(self, schema: Any) -> Any:
-        """An Arrow file cannot change a dictionary half way; there tags are plain strings."""
-        import pyarrow as pa
-
-        if self.form == "parquet":
-            return schema
-        plain = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema]
-        return pa.schema(plain, schema.metadata)
-
-    def _next_part(self, schema: Any) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        path = os.path.join(self.folder, f"{len(self.parts)}")
-        self.parts.append((path, schema))
-        self.writer = self._writer(path, schema)
-
-    def _writer(self, path: str, schema: Any) -> Any:
-        if self.form == "parquet":
-            import pyarrow.parquet as pq
-
-            return pq.ParquetWriter(path, schema, compression="zstd")
-        import pyarrow as pa
-
-        return pa.ipc.new_file(path, schema)
-
-    def _end(self) -> None:
-        if self.waiting or not self.parts:
-            self._flush()
-        self.writer.close()
-        self.writer = None
-        finished, final = self.parts[-1]
-        if len(self.parts) > 1:
-            finished = os.path.join(self.folder, "all")
-            with self._writer(finished, final) as writer:
-                for path, _ in self.parts:
-                    for batch in self._read(path):
-                        writer.write_table(self._wider(batch, final))
-        with open(finished, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(finished, self.path)
-        _sync_folder(self.path)
-
-    def _read(self, path: str) -> Iterator[Any]:
-        if self.form == "parquet":
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(ROW_GROUP)
-            return
-        import pyarrow as pa
-
-        with pa.ipc.open_file(path) as file:
-            yield from (file.get_batch(i) for i in range(file.num_record_batches))
-
-    def _wider(self, batch: Any, schema: Any) -> Any:
-        import pyarrow as pa
-
-        own = batch.schema
-        fields = [own.field(f.name) if f.name in own.names else f for f in schema]
-        return pa.Table.from_batches([widened(batch, pa.schema(fields, schema.metadata))]).cast(schema)
-
-
-def open_sink(path: str | os.PathLike[str], form: str | None = None) -> Sink:
-    """A sink for a file, of the form that its name's ending tells (`.parquet`, `.arrow`, `.jsonl`, `.lp`, `.lp.gz`).
-
-    form: parquet, arrow, jsonl or lp, against the ending.
-    """
-    name = os.fspath(path).removesuffix(".gz")
-    form = form or FORMS.get(os.path.splitext(name)[1].lower())
-    match form:
-        case "parquet" | "arrow":
-            return TableSink(path, form)
-        case "jsonl":
-            return JsonSink(path)
-        case "lp":
-            return LineSink(path)
-    raise SinkError(f"the ending of {os.fspath(path)} does not tell a format", f"use one of {', '.join(FORMS)}")

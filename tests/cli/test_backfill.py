@@ -53,7 +53,7 @@ def test_data_sets(tickc: Tickc, script: Path, parquet: Path, tmp_path: Path) ->
     assert {"time", "host", "id", "message", "duration", "usage", "seen"} <= set(alerts.column_names)
     passed = pq.read_table(out / "passed")
     assert passed.schema.field("time").type == pa.timestamp("ns", "UTC")
-    assert passed.column_names == ["time", "host", "usage", "seen"]
+    assert passed.column_names == ["time", "host", "seen", "usage"]
     summary = json.loads(done.stdout)
     assert summary["points_read"] == 120 and summary["alerts"] == {"CRITICAL": 1, "OK": 1}
     assert json.loads((out / "_tickc.json").read_text())["points_read"] == 120
@@ -327,7 +327,7 @@ def test_tables(parquet: Path) -> None:
     task = tickc_package.compile(ALERT, name="cpu_alert")
     tables = task.backfill(parquet)
     assert set(tables) == {"alerts", "passed"}
-    assert tables["passed"].column_names == ["time", "host", "usage", "seen"]
+    assert tables["passed"].column_names == ["time", "host", "seen", "usage"]
     assert tables["passed"].num_rows == 2
     assert tables["alerts"].column("level").to_pylist() == ["CRITICAL", "OK"]
     assert task.backfill(parquet, stop="2024-01-01T00:00:10Z")["passed"].num_rows == 0

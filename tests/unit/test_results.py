@@ -71,7 +71,7 @@ def test_document() -> None:
     other = table.with_(database=Text.of(["db", "out"]))
     results = Results("task")
     results.add(Output("httpOut", "x", "http_out2", points([(0, A, {"v": 3.0})])))
-    results.add(Output("influxDBOut", "", "influxdb_out3", Write(other, 1)))
+    results.add(Output("influxDBOut", "", "influxdb_out3", Write(other, 1, np.arange(2))))
     log = Log(name="log4")
     list(log.process(points([(0, A, {"v": 3.0})])))
     results.add(log.outputs[0])

@@ -1,0 +1,200 @@
+"""Tables as data sets: files of a fixed number of rows, whatever batches bring the rows.
+
+Rows are collected to row groups of ROW_GROUP, and PART of them to a file, so that the bytes of a data set hang on its
+rows alone. While a run goes on a file is written in *pieces*: one ends with the file, where rows bring new columns, and
+where the run wants to be able to go on from (`mark`). In the end a file of one piece is taken as it is; of others, and
+of those that lack columns which came later, the row groups are written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tickc.runtime.batch import Rows
+from tickc.runtime.sinks.columns import Frame, widened
+from tickc.runtime.sinks.files import sync
+
+ROW_GROUP = 65_536
+PART = 16 * ROW_GROUP  # rows of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that is finished: its name, its rows, and its columns."""
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+class DataSet:
+    """Writes rows to pieces in `folder`, and `close` makes files `part-00000.FORM` of them."""
+
+    def __init__(self, folder: Path, form: str, frame: Frame) -> None:
+        """form: parquet or arrow. frame: the columns, none so far."""
+        self.folder, self.form, self.frame = folder, form, frame
+        self.waiting: list[Rows] = []
+        self.pieces: list[Piece] = []
+        self._writer: Any = None
+        self._open = Piece("", 0, ())
+
+    # -- rows
+
+    def write(self, rows: Rows) -> None:
+        """Append rows."""
+        if not len(rows):
+            return
+        self.waiting.append(rows)
+        while len(self.waiting) > 1 and 2 * len(self.waiting[-1]) > len(self.waiting[-2]):
+            self.waiting[-2:] = [Rows.concat(self.waiting[-2:])]
+        if sum(map(len, self.waiting)) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write all whole row groups."""
+        rows = Rows.concat(self.waiting)
+        start = 0
+        while len(rows) - start >= ROW_GROUP:
+            self._write_group(rows.take(slice(start, start + ROW_GROUP)))
+            start += ROW_GROUP
+        self.waiting = [rows.take(slice(start, None))] if start < len(rows) else []
+
+    def _write_group(self, rows: Rows) -> None:
+        batch = self.frame.batch(rows)
+        columns = tuple(batch.schema.names)
+        if self._writer is not None and columns != self._open.columns:
+            self._finish()
+        if self._writer is None:
+            self._open = Piece(f"{len(self.pieces):05}.{self.form}", 0, columns)
+            self._writer = _writer(self.folder / self._open.name, self.form, batch.schema)
+        _write(self._writer, self.form, batch)
+        self._open = Piece(self._open.name, self._open.rows + len(rows), columns)
+        if (sum(p.rows for p in self.pieces) + self._open.rows) % PART == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        """End the open piece."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            self.pieces.append(self._open)
+            sync(self.folder / self._open.name)
+
+    # -- marks
+
+    def mark(self) -> dict[str, Any]:
+        """End the open piece; what `restore` goes on from."""
+        self._finish()
+        pieces = [[p.name, p.rows, list(p.columns)] for p in self.pieces]
+        return {"pieces": pieces, "frame": self.frame.snapshot(), "waiting": list(self.waiting)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on after a mark; for a fresh data set in the folder of the old one."""
+        self.frame.restore(saved["frame"])
+        self.pieces = [Piece(name, rows, tuple(columns)) for name, rows, columns in saved["pieces"]]
+        self.waiting = list(saved["waiting"])
+        known = {p.name for p in self.pieces}
+        for path in self.folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+    # -- the end
+
+    def close(self, target: Path) -> None:
+        """Write the files to the folder `target`, which is there. The pieces stay."""
+        rest = Rows.concat(self.waiting) if self.waiting else None
+        if rest is not None:
+            self._write_group(rest)
+        self._finish()
+        self.waiting = []
+        schema = self.frame.schema()
+        for number, pieces in enumerate(self._parts() or [[]]):
+            path = target / f"part-{number:05}.{self.form}"
+            if len(pieces) == 1 and pieces[0].columns == tuple(schema.names):
+                os.link(self.folder / pieces[0].name, path)
+            else:
+                self._write_anew(pieces, path, schema)
+
+    def _parts(self) -> list[list[Piece]]:
+        """The pieces by the files that they make."""
+        parts: list[list[Piece]] = []
+        before = 0
+        for piece in self.pieces:
+            if before % PART == 0:
+                parts.append([])
+            parts[-1].append(piece)
+            before += piece.rows
+        return parts
+
+    def _write_anew(self, pieces: Sequence[Piece], path: Path, schema: Any) -> None:
+        with contextlib.closing(_writer(path, self.form, schema)) as writer:
+            for piece in pieces:
+                for batch in _read(self.folder / piece.name, self.form):
+                    _write(writer, self.form, _as(batch, schema))
+        sync(path)
+
+    def abort(self) -> None:
+        """Let go of the open file."""
+        if self._writer is not None:
+            with contextlib.suppress(Exception):  # the disk may be full; the file is removed in any case
+                self._writer.close()
+            self._writer = None
+
+
+def _writer(path: Path, form: str, schema: Any) -> Any:
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(path, schema, compression="zstd")
+    import pyarrow as pa
+
+    return pa.ipc.new_file(path, _stored(schema))
+
+
+def _stored(schema: Any) -> Any:
+    """An Arrow file cannot change a dictionary half way; there tags are plain strings."""
+    import pyarrow as pa
+
+    plain = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema]
+    return pa.schema(plain, schema.metadata)
+
+
+def _write(writer: Any, form: str, batch: Any) -> None:
+    """Write one row group."""
+    import pyarrow as pa
+
+    table = pa.Table.from_batches([batch])
+    if form == "parquet":
+        writer.write_table(table, row_group_size=ROW_GROUP)
+    else:
+        writer.write_table(table.cast(_stored(batch.schema)))
+
+
+def _read(path: Path, form: str) -> Iterator[Any]:
+    """The row groups of a piece as record batches."""
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group).combine_chunks().to_batches()
+        return
+    import pyarrow as pa
+
+    with pa.ipc.open_file(path) as file:
+        yield from (file.get_batch(i) for i in range(file.num_record_batches))
+
+
+def _as(batch: Any, schema: Any) -> Any:
+    """A record batch of a piece with all columns of `schema`, of its types."""
+    import pyarrow as pa
+
+    own = batch.schema
+    fields = [own.field(f.name) if f.name in own.names else f for f in schema]
+    whole = widened(batch, pa.schema(fields, schema.metadata))
+    return pa.Table.from_batches([whole]).cast(schema).combine_chunks().to_batches()[0]
