@@ -1,4 +1,4 @@
-"""Settings of what lies outside of a task: the endpoints of web services, from a TOML file (docs/config.md)."""
+"""Settings of what lies outside of a task: endpoints of web services, InfluxDBs; from a TOML file (docs/config.md)."""
 
 from __future__ import annotations
 
@@ -76,10 +76,31 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """An InfluxDB, as [[influxdb]] of Kapacitor's configuration has it. ca, certificate, key: paths of PEM files.
+
+    timeout: a text such as 30s; "" and 0 are none.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    default: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    insecure: bool = False
+    timeout: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
-    """All settings; endpoints by name."""
+    """All settings; endpoints and InfluxDBs by name."""
 
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
 
 
 _TEXTS = {"url", "row-template", "alert-template", "row-template-file", "alert-template-file", "endpoint"}
@@ -104,7 +125,7 @@ def load(path: str | PathLike[str]) -> Settings:
         except (SettingsError, TemplateError) as error:
             raise SettingsError(f"{path}: [[httppost]] {table.get('endpoint', '')}: {error}") from None
         endpoints[name] = endpoint
-    return Settings(endpoints)
+    return Settings(endpoints, _clusters(document.get("influxdb", []), path))
 
 
 def _endpoint(table: Mapping[str, Any], folder: Path) -> tuple[str, Endpoint]:
@@ -123,6 +144,36 @@ def _endpoint(table: Mapping[str, Any], folder: Path) -> tuple[str, Endpoint]:
     endpoint = Endpoint(table["url"], headers, auth.get("username", ""), auth.get("password", ""), row, alert)
     _ = endpoint.address, endpoint.row, endpoint.alert  # templates that cannot be parsed are told here
     return table["endpoint"], endpoint
+
+
+_CLUSTER = {
+    "username": "username", "password": "password", "token": "token", "ssl-ca": "ca", "ssl-cert": "certificate",
+    "ssl-key": "key", "timeout": "timeout",
+}  # fmt: skip
+
+
+def _clusters(tables: Any, path: str | PathLike[str]) -> dict[str, Cluster]:
+    """The InfluxDBs that are enabled, by name; what concerns only a server of Kapacitor is not looked at."""
+    if not isinstance(tables, list):
+        raise SettingsError(f"{path}: `influxdb` is a table, and has to be a list of them", "write [[influxdb]]")
+    clusters: dict[str, Cluster] = {}
+    for table in tables:
+        if table.get("enabled", True) is False:
+            continue
+        name, urls = table.get("name", "default"), table.get("urls", ["http://localhost:8086"])
+        texts = {k: table.get(k, "") for k in _CLUSTER}
+        if not (isinstance(name, str) and isinstance(urls, list) and all(isinstance(u, str) for u in urls) and urls):
+            raise SettingsError(f"{path}: [[influxdb]] must have a name and a list of urls")
+        if wrong := sorted(k for k, v in texts.items() if not isinstance(v, str)):
+            raise SettingsError(f"{path}: [[influxdb]] {name}: {wrong[0]} has to be a string")
+        if bad := [u for u in urls if not u.startswith(("http://", "https://"))]:
+            raise SettingsError(f"{path}: [[influxdb]] {name}: {bad[0]} is no URL of http or https")
+        folder = Path(path).parent
+        for file in ("ssl-ca", "ssl-cert", "ssl-key"):
+            texts[file] = str(folder / texts[file]) if texts[file] else ""
+        flags = {"default": bool(table.get("default")), "insecure": bool(table.get("insecure-skip-verify"))}
+        clusters[name] = Cluster(name, tuple(urls), **flags, **{_CLUSTER[k]: v for k, v in texts.items()})
+    return clusters
 
 
 def _template(table: Mapping[str, Any], kind: str, folder: Path) -> str:

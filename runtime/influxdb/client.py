@@ -1,0 +1,384 @@
+"""A client of InfluxDB's HTTP interface of version 1, which versions 2 and 3 have as well."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tickc.runtime.influxdb.address import EXAMPLE, Address
+from tickc.runtime.influxdb.answers import (
+    JSON,
+    MSGPACK,
+    Gathered,
+    InfluxDBError,
+    Kinds,
+    Series,
+    answer,
+    series,
+)
+from tickc.runtime.influxql.answer import Answer
+
+log = logging.getLogger("tickc.influxdb")
+T = TypeVar("T")
+
+CHUNK_ROWS = 10_000
+READ_BYTES = 1 << 16
+CONNECT = 10.0  # seconds
+PAUSE, LONGEST_PAUSE = 0.1, 15.0  # seconds between attempts
+TELL_AFTER = 2.0  # seconds after which the user hears that a server is away
+LOGIN = f"give it in the URL ({EXAMPLE}), in INFLUX_USERNAME and INFLUX_PASSWORD, or in [[influxdb]] of --config FILE"
+NOT_INSTALLED = "pip install 'tickc[influxdb]'"
+
+
+class Server:
+    """An InfluxDB at an address. Any thread may use it.
+
+    What fails because the server is away or busy is tried again, for as long as the address has patience; but the first
+    word, `check`, is not. All methods raise InfluxDBError.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.version = ""  # what the server says of itself, once it has been asked
+        self._closing = threading.Event()
+        self._pool = _pool(address)
+
+    def close(self) -> None:
+        """Close the connections; what waits for the server gives up."""
+        self._closing.set()
+        self._pool.clear()
+
+    # -- questions
+
+    def check(self) -> None:
+        """Ask whether the server is there and takes the login."""
+        with self._request("GET", "/ping", {}) as response:
+            response.drain_conn()
+            self.version = response.headers.get("X-Influxdb-Version", "")
+        for _ in self._series("SHOW DATABASES", "", ""):
+            pass
+
+    def table(self, text: str, database: str = "") -> list[tuple[str, dict[str, Any]]]:
+        """The rows of an answer to SHOW and the like: (name of the series, {column: value})."""
+
+        def read() -> list[tuple[str, dict[str, Any]]]:
+            return [
+                (found.name, dict(zip(found.columns, row)))
+                for found in self._series(text, database, "")
+                for row in found.values
+            ]
+
+        return self.patiently(read)
+
+    def execute(self, text: str) -> None:
+        """Run a statement such as CREATE DATABASE."""
+        self.table(text)
+
+    def gather(
+        self, text: str, database: str = "", policy: str = "", *, wanted: frozenset[str] | None = None,
+        kinds: Kinds | None = None, most: int | None = None,
+    ) -> Gathered:  # fmt: skip
+        """All rows of a SELECT, asked once.
+
+        wanted: the columns to keep. kinds: of the columns, for servers that answer in JSON. most: TooMuch where there
+        are more rows.
+        """
+        gathered = Gathered(wanted, kinds or {})
+        for found in self._series(text, database, policy):
+            gathered.add(found)
+            if most is not None and gathered.rows > most:
+                raise TooMuch
+        return gathered
+
+    def answer(self, text: str, database: str = "", policy: str = "", run: int = 0) -> Answer:
+        """The answer to a SELECT; database and policy: of measurements that name none, "" for those of the address."""
+        gathered = self.patiently(lambda: self.gather(text, database, policy))
+        if gathered.beyond.counts:
+            column, value = next(iter(gathered.beyond.first.items()))
+            raise InfluxDBError(f"column {column} has a number beyond int64: {value}")
+        return answer(gathered, run)
+
+    def answers(self, texts: Sequence[str], database: str = "", policy: str = "") -> Iterator[Answer]:
+        """The answer to each query, in order; `run` is its position. As many are asked at once as the address says."""
+        tasks = ((lambda i=i, t=t: self.answer(t, database, policy, i)) for i, t in enumerate(texts))
+        return self.at_once(tasks)
+
+    def at_once(self, tasks: Iterator[Callable[[], T]]) -> Iterator[T]:
+        """The results of tasks in order; as many as the address has connections are at work at a time."""
+        waiting: deque[Future[T]] = deque()
+        for task in tasks:
+            waiting.append(self.begin(task))
+            if len(waiting) >= self.address.connections:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    @staticmethod
+    def begin(task: Callable[[], T]) -> Future[T]:
+        """Do a task in a thread of its own, which does not hold back the end of the program."""
+        coming: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                coming.set_result(task())
+            except BaseException as error:  # it is raised where the result is asked for
+                coming.set_exception(error)
+
+        threading.Thread(target=run, name="tickc-influxdb", daemon=True).start()
+        return coming
+
+    # -- writing
+
+    def write(self, body: bytes, database: str, policy: str = "", consistency: str = "") -> None:
+        """Write line protocol, packed with gzip, with times in ns; asked once."""
+        given = {"db": database, "rp": policy, "precision": "ns", "consistency": consistency}
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+        with self._request("POST", "/write", given, body, headers) as response:
+            response.drain_conn()
+
+    # -- the ways of HTTP
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which is tried again while the server is away or busy, with pauses that grow."""
+        began = told = 0.0
+        pauses = backoff()
+        while True:
+            try:
+                found = work()
+            except InfluxDBError as error:
+                now = time.monotonic()
+                began = began or now
+                if not error.transient or self._closing.is_set() or now - began >= self.address.patience:
+                    raise
+                if not told and now - began >= TELL_AFTER:
+                    log.warning("waiting for InfluxDB: %s", error.message)
+                    told = now
+                self._closing.wait(min(next(pauses), began + self.address.patience - now))
+            else:
+                if told:
+                    log.warning("InfluxDB at %s is back", self.address.base)
+                return found
+
+    def _series(self, text: str, database: str, policy: str) -> Iterator[Series]:
+        """The series of the answer to one statement, as they come."""
+        asked = {
+            "q": text, "db": database or self.address.database, "rp": policy or self.address.policy,
+            "epoch": "ns", "chunked": "true", "chunk_size": str(CHUNK_ROWS),
+        }  # fmt: skip
+        with self._request("POST", "/query", asked) as response:
+            form = response.headers.get("Content-Type", "").partition(";")[0].strip()
+            if form not in (MSGPACK, JSON):
+                raise InfluxDBError(
+                    f"{self.address.base} does not answer as InfluxDB does", "is this the address of an InfluxDB?"
+                )
+            with _telling(self.address):
+                yield from series(response.stream(READ_BYTES), form, lambda words: _refusal(words, text))
+
+    @contextmanager
+    def _request(
+        self, method: str, path: str, given: Mapping[str, str], body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Any]:  # fmt: skip
+        """The response to a request, its body not read yet; the connection is kept where it is read to the end."""
+        from urllib.parse import urlencode
+
+        address = self.address
+        given = {k: v for k, v in {**given, "org": address.org}.items() if v}
+        query = urlencode(given, errors="surrogateescape")
+        own = {"Accept": MSGPACK if address.version < 3 else JSON, **_login(address), **(headers or {})}
+        url = address.base + path
+        if body is None and method == "POST":
+            body, own["Content-Type"] = query.encode(), "application/x-www-form-urlencoded"
+        elif query:
+            url = f"{url}?{query}"
+        with _telling(address):
+            response = self._pool.request(
+                method, url, body=body, headers=own, preload_content=False, redirect=False, retries=False
+            )
+        done = False
+        try:
+            if response.status // 100 != 2:
+                with _telling(address):
+                    raise _rejection(address, response.status, response.read(READ_BYTES))
+            yield response
+            done = True
+        finally:
+            if done:
+                response.release_conn()
+            else:
+                response.close()
+
+
+class TooMuch(InfluxDBError):
+    """There are more rows than were wanted at once, or more than the server gives at once."""
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(f"the query asks for too much at once: {words}" if words else "the query gives too many rows")
+
+
+def backoff() -> Iterator[float]:
+    """Pauses in seconds, each about twice the last, with chance in it so that clients do not come back together."""
+    pause = PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def quoted(name: str) -> str:
+    """An identifier of InfluxQL (influxql.QuoteIdent)."""
+    return '"' + name.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') + '"'
+
+
+def text_literal(text: str) -> str:
+    """A string of InfluxQL (influxql.QuoteString)."""
+    return "'" + text.replace("\\", "\\\\").replace("\n", "\\n").replace("'", "\\'") + "'"
+
+
+def _pool(address: Address) -> Any:
+    """A pool of connections; SourceError where the library or a file of a certificate is not there."""
+    try:
+        import msgpack  # noqa: F401
+        import urllib3
+    except ImportError as error:
+        raise InfluxDBError(f"InfluxDB needs the package {error.name}", NOT_INSTALLED) from None
+    import ssl
+
+    tls: dict[str, Any] = {}
+    if address.base.startswith("https://"):
+        try:
+            context = ssl.create_default_context(cafile=address.ca or None)
+            if address.certificate:
+                context.load_cert_chain(address.certificate, address.key or None)
+        except (OSError, ssl.SSLError) as error:
+            files = " or ".join(f for f in (address.ca, address.certificate, address.key) if f)
+            raise InfluxDBError(f"cannot use the certificates in {files}: {_words(error)}") from None
+        if not address.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        tls["ssl_context"] = context
+    timeout = urllib3.Timeout(connect=min(CONNECT, address.timeout), read=address.timeout)
+    return urllib3.PoolManager(num_pools=1, maxsize=address.connections + 2, timeout=timeout, **tls)
+
+
+def _login(address: Address) -> dict[str, str]:
+    if address.token:
+        return {"Authorization": f"{'Bearer' if address.version == 3 else 'Token'} {address.token}"}
+    if not address.username:
+        return {}
+    import base64
+
+    secret = base64.b64encode(f"{address.username}:{address.password}".encode()).decode()
+    return {"Authorization": f"Basic {secret}"}
+
+
+@contextmanager
+def _telling(address: Address) -> Iterator[None]:
+    """InfluxDBError for what goes wrong with a connection."""
+    from urllib3 import exceptions
+
+    try:
+        yield
+    except (exceptions.HTTPError, OSError) as error:
+        raise _unreachable(address, error) from None
+
+
+def _unreachable(address: Address, error: Exception) -> InfluxDBError:
+    from urllib3 import exceptions
+
+    words = _words(error)
+    if "CERTIFICATE_VERIFY_FAILED" in words or "certificate verify failed" in words:
+        return InfluxDBError(
+            f"the certificate of {address.base} is not trusted: {words}",
+            "name the authority that signed it, ?ssl-ca=FILE, or trust any: ?insecure-skip-verify=yes",
+        )
+    if "WRONG_VERSION_NUMBER" in words.upper().replace(" ", "_") or "RECORD_LAYER_FAILURE" in words.upper():
+        return InfluxDBError(f"{address.base} does not speak TLS", "write influxdb:// in place of influxdb+https://")
+    if isinstance(error, (exceptions.ProtocolError, exceptions.DecodeError)) and not _refused(error):
+        return InfluxDBError(f"the connection to {address.base} broke: {words}", transient=True)
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return InfluxDBError(
+            f"{address.base} did not answer within {address.timeout:g} s", "?timeout=10m waits longer", transient=True
+        )
+    return InfluxDBError(
+        f"cannot reach InfluxDB at {address.base}: {words}", f"is it running there? such as {EXAMPLE}", transient=True
+    )
+
+
+def _refused(error: Exception) -> bool:
+    return any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        nested = [a for a in one.args if isinstance(a, BaseException)]
+        todo.extend([one.__cause__, one.__context__, getattr(one, "reason", None), *nested])
+
+
+def _words(error: Exception) -> str:
+    """What an error says, without the names of Python's objects."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            return re.sub(r"^\[[^]]*\] | \(_ssl\.c:\d+\)", "", cause.strerror).lower()
+    text = re.sub(r"<[^>]*>:? ?|\w+\((?:host|')[^)]*\):? ?", "", str(error))
+    return text.strip(" ()'\"") or type(error).__name__
+
+
+def _rejection(address: Address, status: int, body: bytes) -> InfluxDBError:
+    """The error for an answer whose status is none of success."""
+    words = _said(body) or f"status {status}"
+    if status in (401, 403):
+        problem = "does not accept the login" if status == 401 else "does not allow this"
+        return InfluxDBError(f"{address.base} {problem}: {words}", LOGIN, status=status, reason=words)
+    if "HTTP request to an HTTPS server" in words:
+        return InfluxDBError(f"{address.base} speaks TLS only", "write influxdb+https:// in place of influxdb://")
+    if status == 404 and "database" not in words and "bucket" not in words:
+        return InfluxDBError(
+            f"{address.base} does not answer as InfluxDB does: {words}", "is this the address of an InfluxDB?",
+            status=status, reason=words,
+        )  # fmt: skip
+    lasting = (status // 100 != 5 and status != 429) or "retention policy not found" in words
+    return InfluxDBError(f"{address.base}: {words}", transient=not lasting, status=status, reason=words)
+
+
+def _said(body: bytes) -> str:
+    """The message in the body of an error, of any version."""
+    import json
+
+    from msgpack import UnpackException, unpackb
+
+    text = body.decode("utf-8", "replace").strip()
+    for read in (json.loads, unpackb):
+        try:
+            document = read(body)
+        except (ValueError, UnpackException):
+            continue
+        if isinstance(document, dict):
+            return str(document.get("error") or document.get("message") or text)
+    return " ".join(text.split())[:300]
+
+
+_LIMITS = ("max-select-", "query-timeout limit exceeded", "timeout")
+
+
+def _refusal(words: str, text: str) -> InfluxDBError:
+    """The error for what a server says of a query."""
+    if any(limit in words for limit in _LIMITS):
+        return TooMuch(words)
+    if "not found" in words:
+        return InfluxDBError(f"InfluxDB: {words}", reason=words)
+    shown = text if len(text) <= 500 else text[:500] + " …"
+    return InfluxDBError(f"InfluxDB refuses the query: {words}", f"the query was {shown}", reason=words)
