@@ -58,13 +58,14 @@ class Server:
 
     # -- questions
 
-    def check(self) -> None:
-        """Ask whether the server is there and takes the login."""
+    def check(self, reads: bool = True) -> None:
+        """Ask whether the server is there and, where it is to be read, takes the login."""
         with self._request("GET", "/ping", {}) as response:
             response.drain_conn()
             self.version = response.headers.get("X-Influxdb-Version", "")
-        for _ in self._series("SHOW DATABASES", "", ""):
-            pass
+        if reads:
+            for _ in self._series("SHOW DATABASES", "", ""):
+                pass
 
     def table(self, text: str, database: str = "") -> list[tuple[str, dict[str, Any]]]:
         """The rows of an answer to SHOW and the like: (name of the series, {column: value})."""

@@ -9,7 +9,7 @@ Points of one time stand in the order of their measurements and then of their ta
 by the value of the first tag (tags by name), an absent one before all others. That is InfluxDB's own order of series.
 
 An answer leaves out points that have none of the fields asked for. They matter to a task (windows see them), so a
-second query asks for the points that lack those fields; it says so by a comparison that is never true of an absent field.
+second query asks for the points that lack those fields, by a comparison that is never true of an absent field.
 """
 
 from __future__ import annotations
