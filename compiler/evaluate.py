@@ -603,6 +603,7 @@ class _Evaluation:
             if link.link == "@" and name in self.udfs:
                 return UNKNOWN if lacking else self.extended(self.udf(obj.node, name, span), link)
             if link.link == "|" and child is not None:
+                obj.node.check_reachable(name)
                 return UNKNOWN if lacking else self.extended(child.chained(obj.node, args, span), link)
             if link.link == "." and found is not None:
                 owner, declared = found

@@ -526,6 +526,14 @@ class Node(Subject):
         made.connect(parent)
         return made
 
+    def check_reachable(self, name: str) -> None:
+        """Refuse a chain method whose name a field of the node has too: in Go that field hides the method."""
+        hiding = self.properties.get(capitalised(name))
+        if hiding is not None and hiding.method is None:
+            message = "reflect: reflect.Value.Call using value obtained using unexported field"
+            note = f"`{name}` cannot follow `{self.tick}` directly"
+            raise Refused(message, T301, hint="put another node between, such as |where(lambda: TRUE)", note=note)
+
     def connect(self, parent: Node) -> None:
         """Take the edge types from the parent and become its child."""
         self.take_edges(parent)
