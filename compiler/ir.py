@@ -84,6 +84,13 @@ class Op:
         return False
 
     @property
+    def random(self) -> bool:
+        """Whether it draws random numbers, so that two of equal settings do not give the same."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        exprs = [e for v in values for e in (v if isinstance(v, tuple) else (v,)) if isinstance(e, Expr)]
+        return any(e.calls({"rand"}) for e in exprs)
+
+    @property
     def rowwise(self) -> bool:
         """Whether each row is treated by itself and keeps its place, or is dropped."""
         return False

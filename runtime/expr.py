@@ -18,9 +18,10 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from zlib import crc32
 
 import numpy as np
 
@@ -128,7 +129,11 @@ class Expr:
 
     def stateful(self) -> bool:
         """Whether a value depends on the points evaluated before."""
-        return any(isinstance(e, Call) and e.name in STATEFUL for e in self.walk())
+        return self.calls(STATEFUL)
+
+    def calls(self, names: Collection[str]) -> bool:
+        """Whether one of the functions `names` is called."""
+        return any(isinstance(e, Call) and e.name in names for e in self.walk())
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -696,18 +701,22 @@ class Lambda:
     """A lambda expression with the state of its functions.
 
     per_group: state is kept by the frame's group codes, else there is one state for all rows. wants: the kind that the
-    place of use requires (BOOL for predicates); another kind is an error in the row. problems counts the messages.
+    place of use requires (BOOL for predicates); another kind is an error in the row. seed: where it stands; its random
+    numbers follow from that, so that they are the same in every run. problems counts the messages.
     """
 
-    def __init__(self, expr: Expr, *, per_group: bool = True, wants: Kind | None = None) -> None:
+    def __init__(self, expr: Expr, *, per_group: bool = True, wants: Kind | None = None, seed: str = "") -> None:
         self.expr = expr
         self.names = expr.references()
         self.per_group = per_group
         self.wants = wants
+        self.seed = seed
         self.problems: Counter[str] = Counter()
         self.stateful = expr.stateful()
         self._scopes = _function_scopes(expr)
         self._row_by_row = any(_shares_state(scope) for scope in self._scopes)
+        draws = [e for e in expr.walk() if isinstance(e, Call) and e.name == "rand"]
+        self.seeds = {id(e): crc32(f"{seed} {i}".encode()) for i, e in enumerate(draws)}
         self._state: dict[tuple[int, str], _FunctionState] = {}
         self._kinds: dict[tuple[Kind, ...], Kinds] = {}  # what is known of the tree, by the kinds of its references
         self._depth = expr.depth()
@@ -826,7 +835,7 @@ def _function_scopes(expr: Expr) -> list[list[Call]]:
 
 def _shares_state(calls: Sequence[Call]) -> bool:
     """Whether two calls of one scope use the same state, so that rows must be taken one by one."""
-    used = [c.name for c in calls]
+    used = [c.name for c in calls if c.name != "rand"]
     return len(set(used)) < len(used)
 
 
@@ -971,7 +980,7 @@ class _Evaluation:
         kinds = tuple(v.kind for v in values)
         data = [v.data for v in values]
         if e.name in STATEFUL:
-            return self._stateful(e.name, data, active, error)
+            return self._stateful(e, data, active, error)
         if e.name in SPECIAL:
             return self._special(e.name, kinds, data, error)
         overload = cast("Mapping[Any, Builtin]", builtins.overloads(e.name))[kinds]
@@ -1004,14 +1013,14 @@ class _Evaluation:
             error = either(error, self.fail(mask, usable, f'error calling "{f.name}": {message}'))
         return Value(f.result, out, error)
 
-    def _stateful(self, name: str, data: list[Any], active: Array | None, error: Array | None) -> Value:
-        n = self.frame.n
+    def _stateful(self, e: Call, data: list[Any], active: Array | None, error: Array | None) -> Value:
+        name, n, seed = e.name, self.frame.n, self.owner.seeds.get(id(e), 0)
         reached = np.ones(n, np.bool_) if active is None else active.copy()
         if error is not None:
             reached &= ~error
         per_group = self.owner.per_group and self.scope == 0 and self.frame.group is not None
         group = cast(Array, self.frame.group) if per_group else np.zeros(n, np.int32)
-        state = self.owner._state.setdefault((self.scope, name), _FunctionState())
+        state = self.owner._state.setdefault((self.scope, f"rand {seed}" if name == "rand" else name), _FunctionState())
         state.reserve(int(group.max()) + 1 if n else 0)
         group = np.ascontiguousarray(group)
         if name == "count":
@@ -1019,7 +1028,10 @@ class _Evaluation:
             count_kernel(reached, group, state.count, counts)
             return Value(INT, counts, error)
         if name == "rand":
-            return Value(INT, _random(data, n), error)
+            numbers = np.zeros(n, np.int64)
+            limits = np.broadcast_to(np.asarray(data[0] if data else 0, np.int64), (n,))
+            rand_kernel(reached, group, np.ascontiguousarray(limits), bool(data), seed, state.count, numbers)
+            return Value(INT, numbers, error)
         out = np.zeros(n)
         values = np.ascontiguousarray(np.broadcast_to(np.asarray(data[0], np.float64), (n,)))
         run = sigma_kernel if name == "sigma" else spread_kernel
@@ -1111,6 +1123,42 @@ def count_kernel(reached, group, count, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def scrambled(x):  # type: ignore[no-untyped-def]
+    """u8: a number whose bits look random, another one for each u8 x (the finish of splitmix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def share_of(x, limit):  # type: ignore[no-untyped-def]
+    """u8: the upper half of the product of two u8: x taken from 0…2^64-1 down to 0…limit-1."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    a, b = x >> half, x & low
+    c, d = limit >> half, limit & low
+    middle = (b * d >> half) + (a * d & low) + (b * c & low)
+    return a * c + (a * d >> half) + (b * c >> half) + (middle >> half)
+
+
+@kernel
+def rand_kernel(reached, group, limit, limited, seed, count, out):  # type: ignore[no-untyped-def]
+    """rand(): the numbers of a group follow from the seed, its code, and how often the call was reached.
+
+    reached: bool[n], group: i4[n], limit: i8[n], count: i8[groups] -> out: i8[n]. As in Kapacitor a limit of 0 gives 0,
+    and a negative one counts as one of 2^63 and above, of whose numbers the highest bit is dropped.
+    """
+    step, apart = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
+    for i in range(reached.size):
+        if reached[i]:
+            g = group[i]
+            count[g] += 1
+            x = scrambled(scrambled(np.uint64(g) * apart + np.uint64(seed)) + np.uint64(count[g]) * step)
+            if limited:
+                x = share_of(x, np.uint64(limit[i]))
+            out[i] = np.int64(x & np.uint64(0x7FFFFFFFFFFFFFFF))
+
+
+@kernel
 def sigma_kernel(values, reached, group, count, mean, m2, out):  # type: ignore[no-untyped-def]
     """sigma(x): distance from the running mean in running standard deviations (Welford; Kapacitor's functions.go)."""
     for i in range(values.size):
@@ -1163,16 +1211,6 @@ class _FunctionState:
 
     def snapshot(self) -> tuple[Array, Array, Array]:
         return self.count.copy(), self.first.copy(), self.second.copy()
-
-
-def _random(data: list[Any], n: int) -> Array:
-    source = np.random.default_rng()
-    if not data:
-        return source.integers(0, 2**63 - 1, n, dtype=np.int64, endpoint=True)
-    limit = np.broadcast_to(np.asarray(data[0], np.int64), (n,))
-    if (limit <= 0).any():
-        raise EvalError("invalid argument to Int63n")
-    return source.integers(0, limit, dtype=np.int64)
 
 
 # --- mapping scalar functions ----------------------------------------------------------------------------------------

@@ -158,7 +158,8 @@ SPECIAL: Mapping[str, tuple[str, str]] = {
     "if": ("if(boolean, T, T) T", "The second argument where the first is true, else the third; both are evaluated."),
     "isPresent": ("isPresent(\"name\") boolean", "Whether the point has the field or tag."),
     "now": ("now() time", "The time of the clock."),
-    "rand": ("rand() int, rand(int) int", "A random number: not negative, and below the argument if there is one."),
+    "rand": ("rand() int, rand(int) int", "A random number, not negative, and below the argument if there is one. "
+             "Differs: every run gives the same numbers (not with another number of workers)."),
     "sigma": ("sigma(float) float", "How many standard deviations the value is from the mean of those so far."),
     "spread": ("spread(float) float", "The greatest value minus the least, of those so far."),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from tickc.compiler.ir import Op, Plan
 
 
 def share_pipelines(plan: Plan) -> Plan:
-    """The plan in which no two operators without effects have equal settings and the same inputs."""
+    """The plan in which no two operators without effects or chance have equal settings and the same inputs."""
     known: dict[tuple[object, ...], Op] = {}
     new: dict[int, Op] = {}
     ops: list[Op] = []
@@ -21,7 +21,7 @@ def share_pipelines(plan: Plan) -> Plan:
         current = op.with_inputs(*(new[id(i)] for i in op.inputs))
         settings = {k: repr(v) for k, v in current.settings().items() if k != "name"}
         key = (type(current), tuple(sorted(settings.items())), tuple(id(i) for i in current.inputs))
-        if not op.effects and op.inputs and key in known:
+        if not op.effects and not op.random and op.inputs and key in known:
             new[id(op)] = known[key]
             continue
         known[key] = new[id(op)] = current

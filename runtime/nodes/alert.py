@@ -341,7 +341,7 @@ class Alert(Operator):
         levels = (info, warn, crit)
         resets = (info_reset, warn_reset, crit_reset)
         used = [reset if level is not None else None for level, reset in zip(levels, resets)]
-        self.lambdas = [None if e is None else _predicate(e) for e in (*levels, *used)]
+        self.lambdas = [None if e is None else _predicate(e, f"{name}/{i}") for i, e in enumerate((*levels, *used))]
         low, high = flapping or (0.0, 0.0)
         self.settings = np.array([(state_changes_only, state_changes_duration, flapping is not None, low, high,
                                    no_recoveries, all)], SETTINGS)  # fmt: skip
@@ -778,14 +778,14 @@ class _Work:
         return slice(int(self.begin[first]), int(self.end[last - 1])) if last > first else slice(0, 0)
 
 
-def _predicate(expr: Expr) -> Lambda:
-    return Lambda(expr, per_group=False, wants=Kind.BOOL)
+def _predicate(expr: Expr, seed: str) -> Lambda:
+    return Lambda(expr, per_group=False, wants=Kind.BOOL, seed=seed)
 
 
 def _copy(predicate: Lambda | None) -> Lambda:
     """The lambda with a copy of its state."""
     assert predicate is not None
-    copy = _predicate(predicate.expr)
+    copy = _predicate(predicate.expr, predicate.seed)
     copy.restore(predicate.snapshot())
     return copy
 

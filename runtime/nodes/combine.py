@@ -284,7 +284,7 @@ class Combine(Operator):
         max: int = 1_000_000,
     ) -> None:
         super().__init__(name=name)
-        self.lambdas = [Lambda(e, wants=Kind.BOOL) for e in exprs]
+        self.lambdas = [Lambda(e, wants=Kind.BOOL, seed=f"{name}/{i}") for i, e in enumerate(exprs)]
         self.prefixes = tuple(n + delimiter for n in names)
         self.tolerance, self.max = tolerance, max
         self.runs = Runs(tolerance, sticky=False)

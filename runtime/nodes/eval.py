@@ -20,7 +20,7 @@ class Where(Operator):
 
     def __init__(self, *, name: str, predicate: Expr) -> None:
         super().__init__(name=name)
-        self.predicate = Lambda(predicate, wants=Kind.BOOL)
+        self.predicate = Lambda(predicate, wants=Kind.BOOL, seed=name)
 
     def points(self, batch: Points) -> Iterable[Batch]:
         held = self._mask(batch.rows, batch.group)
@@ -69,7 +69,7 @@ class Eval(Operator):
     ) -> None:
         """keep: None keeps no other field, () keeps all, names keep just those."""
         super().__init__(name=name)
-        self.lambdas = [Lambda(e) for e in exprs]
+        self.lambdas = [Lambda(e, seed=f"{name}/{i}") for i, e in enumerate(exprs)]
         self.names = tuple(names)
         self.tags = tuple(tags)
         self.keep = None if keep is None else tuple(keep)

@@ -139,7 +139,7 @@ class StateTracker(Sequential):
 
     def __init__(self, *, name: str, predicate: Expr, as_name: str, state: Array) -> None:
         super().__init__(name=name, state=state)
-        self.predicate = Lambda(predicate, wants=Kind.BOOL)
+        self.predicate = Lambda(predicate, wants=Kind.BOOL, seed=name)
         self.as_name = as_name
 
     def forget(self, codes: Array, groups: Groups) -> None:

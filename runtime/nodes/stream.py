@@ -53,7 +53,7 @@ class From(Operator):
     ) -> None:
         super().__init__(name=name)
         self.origin = {"database": database, "policy": policy, "name": measurement}
-        self.where = Lambda(where, per_group=False, wants=Kind.BOOL) if where is not None else None
+        self.where = Lambda(where, per_group=False, wants=Kind.BOOL, seed=name) if where is not None else None
         self.unit_truncate = truncate
         self.unit_round = round
         self.grouping = Grouping(group_by, (), by_measurement)
