@@ -312,14 +312,20 @@ class _Parser:
         if self.accept("GROUP") is None:
             return ()
         self.expect("BY")
-        return tuple(_dimension(expr) for expr in self.separated(self.dimension, lambda: self.adjacent(",")))
+        dimensions = [self.dimension()]
+        while self.adjacent(","):
+            dimensions.append(self.dimension())
+        return tuple(dimensions)
 
-    def dimension(self) -> Expr:
+    def dimension(self) -> Dimension:
         if (regex := self.regex()) is not None:
             return regex
         expr = self.expression()
+        dimension = _dimension(expr)
+        if isinstance(dimension, Bucket):
+            self.part(dimension, self.places[id(expr)][0])
         self.adjacent("WS")
-        return expr
+        return dimension
 
     def call_of(self, name: str) -> tuple[Expr | None, Token]:
         """The expression that begins with the name, if it comes next, and its first token."""

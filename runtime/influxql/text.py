@@ -7,6 +7,7 @@ What is printed is what the database reads, and that is not always what the scri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from tickc.runtime.influxql.tree import (
     Field,
     Lit,
     Measurement,
+    Nil,
     Paren,
     Ref,
     Regex,
@@ -188,13 +190,15 @@ def _leaf(part: Tree | str) -> str:
         case Lit(value=str() as value):
             return quote_string(value)
         case Lit(value=float() as value):
-            return f"{value:.3f}"
+            return f"{value:.3f}" if math.isfinite(value) else format_float_g(value)
         case Lit(value=value):
             return str(value)
         case Duration(ns=ns):
             return format_duration_influx(ns)
         case Time(ns=ns):
             return f"'{format_time_rfc3339nano(ns)}'"
+        case Nil():
+            return "nil"
         case Regex(pattern=pattern):
             return _quote_regex(pattern)
         case Wildcard(type=type):

@@ -64,6 +64,11 @@ class Time(Expr):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Nil(Expr):
+    """The value of a function of constants that has none; no text has it."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Regex(Expr):
     """A regular expression, in Go's syntax, without the slashes."""
 
