@@ -22,15 +22,21 @@ DEFAULT_MESSAGE = "{{ .ID }} is {{ .Level }}"
 DEFAULT_DETAILS = "{{ json . }}"
 SERVER = {"Hostname": "localhost", "ClusterID": "", "ServerID": ""}
 
-# templates that cannot fail, whatever the record: nothing but texts, names and members of maps
-_HARMLESS = re.compile(
-    r'\{\{-? *(\.(Name|Group|TaskName|ID|Level|Time|Duration)|index +\.(Tags|Fields) +"[^"\\{}]*") *-?\}\}'
-)
+
+def _harmless(names: str, maps: str) -> re.Pattern[str]:
+    """Actions that cannot fail, whatever the record: nothing but names and members of maps."""
+    return re.compile(rf'\{{\{{-? *(\.({names})|index +\.({maps}) +"[^"\\{{}}]*") *-?\}}\}}')
 
 
-def can_fail(template: str) -> bool:
-    """Whether rendering may end in an error."""
-    return "{{" in _HARMLESS.sub("", template)
+_HARMLESS = {
+    "id": _harmless("Name|Group|TaskName", "Tags"),
+    "message": _harmless("Name|Group|TaskName|ID|Level|Time|Duration", "Tags|Fields"),
+}
+
+
+def can_fail(template: str, shape: str) -> bool:
+    """Whether rendering a template of the shape (`id`, `message`) may end in an error."""
+    return "{{" in _HARMLESS[shape].sub("", template)
 
 
 def group_text(group_id: str) -> str:
@@ -53,7 +59,7 @@ class Ids:
         self.template = parse(template, "id", data_shape="id")
         self.task = task
         self.vocabulary = Vocabulary()
-        self.can_fail = can_fail(template)
+        self.can_fail = can_fail(template, "id")
         columns = self.template.columns
         whole = columns is None or "Tags" in columns
         self.reads = None if whole else {c[5:] for c in columns or () if c.startswith("Tags.")}
@@ -120,7 +126,7 @@ class Texts:
         self.message = parse(message, "message", data_shape="message")
         self.details = parse(DEFAULT_DETAILS if details is None else details, "details", True, "details")
         self.plain_details = details if details is not None and "{{" not in details else None
-        self.message_can_fail = can_fail(message)
+        self.message_can_fail = can_fail(message, "message")
         self.details_can_fail = details is not None and self.plain_details is None
 
 
