@@ -109,11 +109,12 @@ def json_batches(batch: Segments) -> list[str | None]:
         if start == stop:
             out.append(head[:-1] + "}" if len(head) > 1 else "{}")
             continue
-        if bad[stop] > bad[start] and _shows_unencodable(rows, start, stop):
+        # a field and a tag of one name make two columns, which both show the field
+        columns = sorted([n for n, c in fields.items() if c[start] is not None]
+                         + [n for n, c in tags.items() if c[start] is not None and n not in group.tags])  # fmt: skip
+        if bad[stop] > bad[start] and not _encodable(rows, start, stop, columns):
             out.append(None)
             continue
-        columns = sorted({n for n, c in fields.items() if c[start] is not None}
-                         | {n for n, c in tags.items() if c[start] is not None and n not in group.tags})  # fmt: skip
         lines = [
             ",".join([times[row], *(_cell(name, row, fields, tags) for name in columns)]) for row in range(start, stop)
         ]
@@ -129,11 +130,10 @@ def _cell(name: str, row: int, fields: dict[str, list[Any]], tags: dict[str, lis
     return "null" if value is None else value
 
 
-def _shows_unencodable(rows: Rows, start: int, stop: int) -> bool:
-    """Whether a NaN or infinity stands in a column that is shown: a field of the first point."""
+def _encodable(rows: Rows, start: int, stop: int, shown: Sequence[str]) -> bool:
+    """Whether there is neither NaN nor infinity in the columns that are shown."""
     some = rows.take(slice(start, stop))
-    shown = {name: column for name, column in some.fields.items() if column.present()[0]}
-    return not bool(encodable(some.with_(fields=shown)).all())
+    return bool(encodable(some.with_(fields={n: some.fields[n] for n in shown if n in some.fields})).all())
 
 
 def _header(name: str, tags: str) -> str:
