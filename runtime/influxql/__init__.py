@@ -14,9 +14,10 @@ from tickc.runtime.influxql.tree import (
     Select,
     Time,
     Wildcard,
+    chain,
 )
 
 __all__ = [
     "Binary", "Bucket", "Call", "Duration", "Field", "Lit", "Measurement", "Paren", "Ref", "Regex", "Select", "Time",
-    "Wildcard",
+    "Wildcard", "chain",
 ]  # fmt: skip

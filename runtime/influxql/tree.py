@@ -99,6 +99,24 @@ class Binary(Expr):
     left: Expr
     right: Expr
 
+    def __repr__(self) -> str:
+        """A run of operators as a chain: Python reads no more than 200 brackets inside one another."""
+        run: list[tuple[str, Expr]] = []
+        first: Expr = self
+        while isinstance(first, Binary):
+            run.append((first.op, first.right))
+            first = first.left
+        if len(run) < 3:
+            return f"q.Binary({self.op!r}, {self.left!r}, {self.right!r})"
+        return f"q.chain({', '.join(map(repr, (first, *reversed(run))))})"
+
+
+def chain(first: Expr, *others: tuple[str, Expr]) -> Expr:
+    """`first op expr op expr …`, bound from the left."""
+    for op, right in others:
+        first = Binary(op, first, right)
+    return first
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Paren(Expr):

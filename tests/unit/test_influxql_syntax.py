@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tickc.compiler.influxql import QueryError, parse, reread
+from tickc.runtime import influxql
 from tickc.runtime.influxql.text import Spans, bounded, text, with_dimensions, with_fill
 from tickc.runtime.influxql.tree import Binary, Bucket, Call, Expr, Paren, Select, Tree, Wildcard
 
@@ -167,3 +168,21 @@ def test_a_database_reads_other_numbers() -> None:
     assert text(reread(parse("SELECT a * 0.00049 FROM m"))) == "SELECT a * 0.000 FROM m"
     with pytest.raises(QueryError, match=r"^error parsing query: invalid duration$"):
         reread(parse("SELECT a FROM m fill(1000000.0)"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT a FROM m",
+        "SELECT a, distinct b FROM m WHERE a = 1 AND b = 'x' AND c =~ /d/ ORDER BY DESC",
+        f"SELECT a FROM m WHERE {' OR '.join(['a = 1'] * 290)}",
+        f"{'SELECT a FROM (' * 25}SELECT a FROM m{')' * 25}",
+        f"SELECT a FROM m WHERE {'a OR b AND c = d + e * (' * 25}f{')' * 25}",
+        f"SELECT {'d + e * f(' * 25}f{')' * 25} FROM m",
+    ],
+)
+def test_the_repr_of_a_tree_builds_it(query: str) -> None:
+    select = parse(query)
+    built = eval(repr(select), {"q": influxql})
+    assert built == select
+    assert text(built) == text(select)
