@@ -164,6 +164,16 @@ class SourceOp(Op):
         return {"measurements": self.measurements, "tags": self.tags, "fields": self.fields, "where": self.where}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnfedOp(Op):
+    """Lets nothing through: stands where Kapacitor's trickle leaves out a child."""
+
+    operator: ClassVar[str] = "Unfed"
+
+    def needs(self, wanted: Wanted) -> Wanted:
+        return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All operators, parents before children, in the order in which they run."""

@@ -491,6 +491,7 @@ class Node(Subject):
     parents_of: ClassVar[tuple[str, ...]] = ANY  # nodes that it can be chained from
     later: ClassVar[str] = ""  # why it is not lowered
     runs: ClassVar[bool] = True  # whether it becomes an operator
+    feeds_one: ClassVar[bool] = False  # whether it gives what it has to one child alone
 
     quiet: bool = flag("count errors of the node without logging them", keeps=True)
 
@@ -751,10 +752,32 @@ def lower(pipeline: Pipeline, *, task: str, dbrps: Sequence[tuple[str, str]] | N
         if found := list(problems(pipeline)):
             raise TickError(found, pipeline.source)
         made: dict[int, ir.Op] = {}
+        ops: list[ir.Op] = []
+        unfed = _unfed(pipeline.nodes)
         for n in sorted(pipeline.nodes, key=lambda n: n.id):
             if n.runs:
-                made[n.id] = n.lower(*(made[p.id] for p in n.reads()))
-    return ir.Plan(tuple(made.values()))
+                inputs = [made[p.id] for p in n.reads()]
+                for k in (k for k in range(len(inputs)) if (n.id, k) in unfed):
+                    inputs[k] = ir.UnfedOp(name=f"{inputs[k].name}_{n.name}_{k}", inputs=(inputs[k],), span=n.extent)
+                    ops.append(inputs[k])
+                made[n.id] = n.lower(*inputs)
+                ops.append(made[n.id])
+    return ir.Plan(tuple(ops))
+
+
+def _unfed(nodes: Sequence[Node]) -> set[tuple[int, int]]:
+    """Where a parent gives a node nothing: the node's id and the parent's position.
+
+    nodes: in Kapacitor's order, in which it makes the edges; a node that feeds one child feeds the first.
+    """
+    fed: set[int] = set()
+    unfed: set[tuple[int, int]] = set()
+    for n in nodes:
+        for k, parent in enumerate(n.parents):
+            if parent.feeds_one and parent.id in fed:
+                unfed.add((n.id, k))
+            fed.add(parent.id)
+    return unfed
 
 
 def problems(pipeline: Pipeline) -> Iterator[Diagnostic]:

@@ -47,6 +47,7 @@ _HOMES = {
     "TimeWindow": "nodes.window",
     "Trickle": "nodes.rows",
     "UDF": "nodes.udf",
+    "Unfed": "nodes.rows",
     "Union": "nodes.join",
     "Where": "nodes.eval",
     "WindowFold": "nodes.fold",

@@ -342,7 +342,9 @@ class NoOpOp(ir.Op):
 
 @node("trickle", wants=BATCH, gives=STREAM)
 class Trickle(Node):
-    """Make single points of batches."""
+    """Make single points of batches; of several children of this node, only the one made last is given them."""
+
+    feeds_one: ClassVar[bool] = True
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
         return TrickleOp(**self.op_base(*inputs))

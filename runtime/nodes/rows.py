@@ -262,6 +262,13 @@ class NoOp(Operator):
         yield batch
 
 
+class Unfed(Operator):
+    """Lets nothing through, marks neither: the edge to a child that trickle leaves out."""
+
+    def receive(self, message: Any) -> Iterable[Any]:
+        return ()
+
+
 class Trickle(Operator):
     """The points of batches, one by one, with the name and the group of their batch (Kapacitor trickle.go)."""
 
