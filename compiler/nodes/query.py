@@ -63,28 +63,40 @@ class Query(Node):
         try:
             influxql.parse(self.text)
         except influxql.QueryError as error:
-            yield self._mistake(error)
+            yield self._mistake(str(error), error.span.start, error.span.stop)
             return
         yield from self._dimension_errors()
         if isinstance(self.fill, str) and self.fill not in FILLS:
             yield self.refuse(T304, f"unexpected fill option {self.fill}", "use 'null', 'none', 'previous' or 'linear'")
         yield from schedule_errors(self, self.every, self.cron)
 
-    def _mistake(self, error: influxql.QueryError) -> Diagnostic:
-        """A mistake in the text of the query, shown in the script where the text stands there as a literal."""
+    def doubts(self) -> Iterator[Diagnostic]:
+        spans: dict[int, tuple[int, int]] = {}
+        refused = influxql.refusal(self._select(spans))
+        if refused is not None:
+            message = f"the database will refuse the query: {refused}"
+            yield self._mistake(message, *spans.get(id(refused.part), (0, len(self.text.encode("utf-8", "replace")))))
+
+    def _select(self, spans: dict[int, tuple[int, int]] | None = None) -> q.Select:
+        """The query with the dimensions and the fill of the node; `spans`: the bytes of its text for its parts."""
+        select = with_dimensions(influxql.parse(self.text, spans), [_dimension(d) for d in self.dimensions])
+        if isinstance(self.fill, (str, int, float)) and not isinstance(self.fill, (bool, Duration)):
+            return with_fill(select, self.fill)
+        return select
+
+    def _mistake(self, message: str, start: int, stop: int) -> Diagnostic:
+        """A mistake in some bytes of the text of the query, shown in the script where the text stands as a literal."""
         at = _literal(self.pipeline.source.data, self.span.stop, self.text)
         if at is None:
-            return self.refuse(T304, str(error))
-        span = Span(at(error.span.start), at(max(error.span.stop, error.span.start)))
-        return T304.at(span, str(error), positioned=False)
+            return self.refuse(T304, message)
+        return T304.at(Span(at(start), at(max(start, stop))), message, positioned=False)
 
     def reads(self) -> list[Node]:
         return []
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
-        select = with_dimensions(influxql.parse(self.text), [_dimension(d) for d in self.dimensions])
-        if isinstance(self.fill, (str, int, float)) and not isinstance(self.fill, (bool, Duration)):
-            select = with_fill(select, self.fill)
+        select = self._select()
+        refused = influxql.refusal(select)
         return QueryOp(
             select=select,
             period=self.period,
@@ -95,6 +107,7 @@ class Query(Node):
             by_measurement=self.group_by_measurement,
             cluster=self.cluster,
             dbrps=self.pipeline.task_dbrps,
+            refusal="" if refused is None else str(refused),
             **self.op_base(*inputs),
         )
 

@@ -78,6 +78,17 @@ def test_check_warns_of_what_would_not_start(tickc: Tickc, tmp_path: Path, text:
     assert tickc("compile", tmp_path / "x.tick").returncode == 2
 
 
+def test_check_warns_of_a_query_that_will_be_refused(tickc: Tickc, tmp_path: Path) -> None:
+    script = tmp_path / "x.tick"
+    script.write_text("""batch|query('SELECT mean(v), derivative(v, 1) FROM "db"."rp"."m"').period(1m).every(1m)""")
+    done = tickc("check", script)
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "warning[T304]: line 1 char 44: the database will refuse the query: second argument to derivative must be a"
+    )
+    assert tickc("compile", script, "-o", tmp_path / "x.py").returncode == 0
+
+
 def test_check_vars(tickc: Tickc, tmp_path: Path) -> None:
     (tmp_path / "t.tick").write_text("var crit float\n" + ALERT.replace("90.0", "crit"))
     (tmp_path / "v.json").write_text('{"crit": {"type": "float", "value": 90}}')
