@@ -414,7 +414,7 @@ class InfluxQL(Operator):
                 rows = start[alone] if index is None else index[start[alone]]
                 stamp = stamp.copy()
                 stamp[alone] = slices.rows.time[rows]
-            return Column.of(Kind.FLOAT, self._medians(slices, values, kind)), stamp
+            return Column.of(Kind.FLOAT, medians(values, slices, kind)), stamp
         index, values, time = self._near(slices, values)
         if self.function == "stddev":
             r.stddev(values, index, start, stop, out)
@@ -670,20 +670,21 @@ class InfluxQL(Operator):
             and all(bool((tag.codes >= 0).all()) for tag in rows.tags.values())
         )
 
-    def _medians(self, slices: Slices, values: Array, kind: Kind) -> Array:
-        """f8[m]: the middle value of each slice or low + (high - low) / 2; ints become floats before the sum."""
-        sizes = slices.stop - slices.start
-        ranks = Ranks(values, slices, sizes // 2)
-        if ranks.nan or ranks.negative_zero:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
-            high = values[ranks.rows(exact=True)]
-            low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True)]
-        else:
-            high = ranks.key
-            low = np.where(ranks.below == ranks.rank, ranks.lower, high)
-            if kind is Kind.FLOAT:
-                high, low = key_values(high), key_values(low)
-        with np.errstate(all="ignore"):
-            return np.where(sizes % 2 == 1, high, np.float64(low) + np.float64(high - low) / 2.0)
+
+def medians(values: Array, slices: Any, kind: Kind) -> Array:
+    """f8[m]: the middle value of each slice or low + (high - low) / 2; ints become floats before the sum."""
+    sizes = slices.stop - slices.start
+    ranks = Ranks(values, slices, sizes // 2)
+    if ranks.nan or ranks.negative_zero:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
+        high = values[ranks.rows(exact=True)]
+        low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True)]
+    else:
+        high = ranks.key
+        low = np.where(ranks.below == ranks.rank, ranks.lower, high)
+        if kind is Kind.FLOAT:
+            high, low = key_values(high), key_values(low)
+    with np.errstate(all="ignore"):
+        return np.where(sizes % 2 == 1, high, np.float64(low) + np.float64(high - low) / 2.0)
 
 
 def data_of(column: Column, kind: Kind) -> Array:
