@@ -742,6 +742,8 @@ class Lambda:
 
     def __call__(self, frame: Frame) -> Outcome:
         """Evaluate on all rows of `frame`, in order."""
+        if not frame.n:
+            return Outcome(Column.absent(0), None)
         with np.errstate(all="ignore"), deep_recursion(self._depth):
             kinds = {name: frame.kind(name) for name in self.names}
             mixed = [name for name, k in kinds.items() if not isinstance(k, Kind)]

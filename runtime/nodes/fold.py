@@ -41,8 +41,9 @@ from tickc.runtime.nodes.window import (
 )
 
 # i8 state of a group after the ring's: points since the last purge, the insertion that fills the ring's last slot (0:
-# none will), whether that point was late, points that only add to the first accumulator (how many were taken since the
-# counts were brought up to date, and how many may be), then two accumulators
+# none will), whether that point was late (ALL: the second accumulator holds every point, see open_window), points that
+# only add to the first accumulator (how many were taken since the counts were brought up to date, and how many may be),
+# then two accumulators
 NEW, LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 7, 8, 9, 10, 11, 12
 # An accumulator: whether a point is in it, points skipped before that, the kind that the first value with a reducer
 # asks for, floats and ints so far, their low (or sum) and high; and of the values before that first one, the first and
@@ -53,6 +54,7 @@ COUNT_F, SUM_F, MEAN_F, SPREAD_F = 0, 1, 2, 3
 FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
 FLOAT_KIND, INT_KIND, DURATION_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION)
 MISSING_KIND, NIL_KIND = int(Kind.MISSING), int(Kind.NIL)
+ALL = 2
 UNLIMITED = 1 << 62
 SIDE_BY_SIDE = 10_000  # rows from which aggregates are folded in threads
 LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
@@ -81,12 +83,21 @@ def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
 
 @kernel
 def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
-    """Begin a window of a group: find which insertion will fill the ring's last slot."""
+    """Begin a window of a group: find which insertion will fill the ring's last slot.
+
+    A ring that was emptied when it stood at its end is not purged at all where the points to come fill it exactly and
+    the last is not late: Kapacitor takes them for the upper part of a ring that has wrapped, which is empty.
+    """
     state[g, NEW] = 0
     state[g, LATE] = 0
     wrapped = state[g, START] > state[g, STOP] or (state[g, START] == state[g, STOP] and state[g, SIZE] > 0)
     state[g, LAST] = 0 if wrapped else state[g, CAP] - state[g, STOP]
     clear(state, sums, g, 0, function)
+    if state[g, CAP] > 0 and state[g, SIZE] == 0 and state[g, START] == state[g, CAP]:
+        state[g, LATE] = ALL
+        state[g, LAST] = state[g, CAP]
+        clear(state, sums, g, 1, function)
+        state[g, FIRST_ACC + ACC + SEEN] = 1
 
 
 @kernel
@@ -185,9 +196,11 @@ def reducer_kind(state, g, at, function, node):  # type: ignore[no-untyped-def]
 @kernel
 def close_window(state, g):  # type: ignore[no-untyped-def]
     """Move the ring's indices over the insertions since the last purge and purge; returns the accumulator that holds
-    what is left: 0 for all new points but a prefix, 1 for those after the ring's last slot."""
+    what is left: 0 for all new points but a prefix, 1 for those after the ring's last slot, or for all."""
     old = state[g, SIZE]
     ring_insert_many(state, g)
+    if state[g, LATE] == ALL and state[g, NEW] == state[g, LAST]:
+        return 1
     unwrapped = state[g, START] < state[g, STOP]
     lower_only = not unwrapped and state[g, LATE] == 1
     if unwrapped:
@@ -267,7 +280,10 @@ def fold_windows(  # type: ignore[no-untyped-def]
         k = ints[i] if kind == INT_KIND else 0
         state[g, NEW] += 1
         blocks = 1
-        if state[g, LATE] == 1:
+        if state[g, LATE] == ALL and (state[g, NEW] > state[g, LAST] or (state[g, NEW] == state[g, LAST] and t < limit)):
+            state[g, LATE] = 0
+            state[g, LAST] = 0
+        if state[g, LATE] > 0:
             blocks = 2
         elif state[g, NEW] == state[g, LAST] and t < limit:
             state[g, LATE] = 1
@@ -276,6 +292,9 @@ def fold_windows(  # type: ignore[no-untyped-def]
             bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, 2 * a, t, limit, kind, x, k, function)
             if a == 0:
                 wrong += bad
+        if state[g, LATE] == ALL and state[g, FIRST_ACC + SKIPPED] == 0:  # both accumulators will be the same
+            state[g, LATE] = 0
+            state[g, LAST] = 0
         if (all_float or all_int) and state[g, FIRST_ACC + FIRST] == kind and state[g, LATE] == 0:
             left = state[g, LAST] - state[g, NEW] - 1
             state[g, MAY_TAKE] = left if state[g, LAST] > state[g, NEW] else UNLIMITED
