@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = (datetime(1, 1, 3, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
-_LAST = (datetime(9999, 12, 29, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+_FIRST, _LAST = -62_135_424_000, 253_402_128_000  # a day within the years 1 to 9999
 
 
 def offset(seconds: int, zone: tzinfo) -> int:
     """Seconds that the zone's clock is ahead of UTC at a moment."""
-    at = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST), _LAST))
-    ahead = at.astimezone(zone).utcoffset()
-    return ahead // timedelta(seconds=1) if ahead else 0
+    at = datetime(1970, 1, 1, tzinfo=zone) + timedelta(seconds=min(max(seconds, _FIRST), _LAST))
+    ahead = zone.fromutc(at).utcoffset()
+    return 86_400 * ahead.days + ahead.seconds if ahead else 0
 
 
 def clock(seconds: int, zone: tzinfo) -> int:
