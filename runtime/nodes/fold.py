@@ -280,7 +280,8 @@ def fold_windows(  # type: ignore[no-untyped-def]
         k = ints[i] if kind == INT_KIND else 0
         state[g, NEW] += 1
         blocks = 1
-        if state[g, LATE] == ALL and (state[g, NEW] > state[g, LAST] or (state[g, NEW] == state[g, LAST] and t < limit)):
+        more = state[g, NEW] - state[g, LAST]
+        if state[g, LATE] == ALL and (more > 0 or (more == 0 and t < limit)):
             state[g, LATE] = 0
             state[g, LAST] = 0
         if state[g, LATE] > 0:
