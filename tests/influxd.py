@@ -41,7 +41,7 @@ dir = "{folder}/data"
 wal-dir = "{folder}/wal"
 query-log-enabled = false
 [coordinator]
-query-timeout = "60s"
+{coordinator}
 [monitor]
 store-enabled = false
 [continuous_queries]
@@ -69,12 +69,17 @@ class Influxd:
         user: tuple[str, str] | None = None,
         tls: bool = False,
         http: dict[str, Any] | None = None,
+        coordinator: dict[str, Any] | None = None,
     ) -> None:
-        """user: name and password of the administrator, where the server asks for one; http: settings of [http]."""
+        """user: name and password of the administrator, where the server asks for one.
+
+        http, coordinator: settings of these sections.
+        """
         self.folder, self.user = folder, user
         self.certificate = folder / "ca.pem" if tls else None  # the authority's
         self.port = 0
         self._http = {"auth-enabled": user is not None, **(http or {})}
+        self._coordinator = coordinator or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +114,9 @@ class Influxd:
 
     def _started(self) -> bool:
         config = self.folder / "influxdb.conf"
-        http = "\n".join(f"{name} = {json.dumps(value)}" for name, value in self._http.items())
-        config.write_text(CONFIG.format(folder=self.folder, port=self.port, http=http))
+        sections = {"http": self._http, "coordinator": self._coordinator}
+        texts = {k: "\n".join(f"{n} = {json.dumps(v)}" for n, v in given.items()) for k, given in sections.items()}
+        config.write_text(CONFIG.format(folder=self.folder, port=self.port, **texts))
         self._process = _run([str(INFLUXD), "-config", str(config)], self.folder / "log")
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:

@@ -1,8 +1,9 @@
 """What a server of InfluxDB answers: documents of MessagePack or JSON as they stream in, and columns of their rows.
 
-InfluxDB's JSON writes the float 5.0 as 5. MessagePack, which 1.5 and later speak, keeps types and the bits of floats
-and of strings; it is what is asked for. Where a server answers in JSON all the same, its types are those that it tells
-of its fields (SHOW FIELD KEYS), else a column is float where one of its values is written as such.
+InfluxDB's JSON writes the float 5.0 as 5. MessagePack, which 1.5 and later and 2 speak, keeps types and the bits of
+floats and of strings; it is what is asked for. InfluxDB 3 is asked for JSON, as its MessagePack has no names. The types
+of JSON are those that the server tells of its fields (SHOW FIELD KEYS); of other columns, float where one of the values
+is written as such, else integer.
 """
 
 from __future__ import annotations
@@ -115,13 +116,15 @@ class Series:
     exact: bool
 
 
-def series(chunks: Iterable[bytes], form: str, fail: Callable[[str], InfluxDBError]) -> Iterator[Series]:
+def series(
+    chunks: Iterable[bytes], form: str, fail: Callable[[str], InfluxDBError], *, may_be_empty: bool = False
+) -> Iterator[Series]:
     """The series of one statement's answer.
 
     `fail` makes the error for what the server says is wrong. Raises Cut where the server had more to say: each part of
-    an answer but the last is marked as `partial`.
+    an answer but the last is marked as `partial`. may_be_empty: an answer without series may come as no part at all.
     """
-    unfinished = True
+    unfinished = not may_be_empty
     for document in documents(chunks, form):
         if not isinstance(document, dict) or not ("error" in document or isinstance(document.get("results"), list)):
             raise InfluxDBError("the answer is not one of InfluxDB", "is this the address of an InfluxDB?")

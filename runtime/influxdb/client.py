@@ -85,17 +85,17 @@ class Server:
 
     def gather(
         self, text: str, database: str = "", policy: str = "", *, wanted: frozenset[str] | None = None,
-        kinds: Kinds | None = None, most: int | None = None,
+        kinds: Kinds | None = None, go_on: Callable[[int], bool] = lambda rows: True,
     ) -> Gathered:  # fmt: skip
         """All rows of a SELECT, asked once.
 
-        wanted: the columns to keep. kinds: of the columns, for servers that answer in JSON. most: TooMuch where there
-        are more rows.
+        wanted: the columns to keep. kinds: of the columns, for servers that answer in JSON. go_on: TooMuch where it
+        says no to the rows that came so far.
         """
         gathered = Gathered(wanted, kinds or {})
         for found in self._series(text, database, policy):
             gathered.add(found)
-            if most is not None and gathered.rows > most:
+            if not go_on(gathered.rows):
                 raise TooMuch
         return gathered
 
@@ -174,14 +174,17 @@ class Server:
             "q": text, "db": database or self.address.database, "rp": policy or self.address.policy,
             "epoch": "ns", "chunked": "true", "chunk_size": str(CHUNK_ROWS),
         }  # fmt: skip
-        with self._request("POST", "/query", asked) as response:
+        third = self.address.version == 3  # which reads no body of old, and answers nothing with nothing
+        with self._request("GET" if third else "POST", "/query", asked) as response:
             form = response.headers.get("Content-Type", "").partition(";")[0].strip()
             if form not in (MSGPACK, JSON):
-                raise InfluxDBError(
-                    f"{self.address.base} does not answer as InfluxDB does", "is this the address of an InfluxDB?"
-                )
+                raise InfluxDBError(  # or the connection broke within the header
+                    f"{self.address.base} does not answer as InfluxDB does", "is this the address of an InfluxDB?",
+                    transient=True,
+                )  # fmt: skip
             with _telling(self.address):
-                yield from series(response.stream(READ_BYTES), form, lambda words: _refusal(words, text))
+                chunks = response.stream(READ_BYTES)
+                yield from series(chunks, form, lambda words: _refusal(words, text), may_be_empty=third)
 
     @contextmanager
     def _request(
@@ -263,9 +266,10 @@ def _pool(address: Address) -> Any:
             raise InfluxDBError(f"cannot use the certificates in {files}: {_words(error)}") from None
         if not address.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user knows
         tls["ssl_context"] = context
     timeout = urllib3.Timeout(connect=min(CONNECT, address.timeout), read=address.timeout)
-    return urllib3.PoolManager(num_pools=1, maxsize=address.connections + 2, timeout=timeout, **tls)
+    return urllib3.PoolManager(num_pools=1, maxsize=3 * address.connections, timeout=timeout, **tls)
 
 
 def _login(address: Address) -> dict[str, str]:

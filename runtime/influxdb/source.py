@@ -14,12 +14,15 @@ second query asks for the points that lack those fields, by a comparison that is
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +98,14 @@ class Table:
         return self.name, self.database, self.policy
 
 
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The rows of a slice in order, and what was left out of it, with how often."""
+
+    rows: Rows
+    problems: list[tuple[Problem, int]]
+
+
 class Points:
     """The points of a server; iterate once. What was left out is then in `problems`.
 
@@ -130,6 +141,8 @@ class Points:
             raise self._nothing(origins)
         self.start, self.stop = self._range()
         self.reached = self.start
+        self._place: dict[str, Any] = {"start": self.start, "stop": self.stop, "at": self.start, "given": 0, "rows": 0,
+                       "problems": self.problems.snapshot()}  # fmt: skip
         width = 2 + max(len(t.fields) for t in self.tables)
         self.slice_rows = max(SLICE_VALUES // width, 1)
 
@@ -154,11 +167,36 @@ class Points:
 
     def in_time(self) -> Iterator[tuple[Rows, int]]:
         """The rows, each batch with a moment (ns): all rows before it have come, this batch included."""
-        for rows, stop in _slices(self._read, self.server, self.start, self.stop, self.slice_rows, self._cut):
+        skip = int(self._place["given"])
+        for start, stop, found in self._slices():
+            known, given = self.problems.snapshot(), 0
+            for problem, times in found.problems:
+                self.problems.add(problem, times)
+            for piece in pieces(_shared(found.rows, self.codes), self.batch_rows):
+                given += len(piece)
+                if skip:
+                    piece, skip = piece.take(slice(skip, None)), max(0, skip - len(piece))
+                if len(piece):
+                    self.rows_read += len(piece)
+                    self._place = {**self._place, "at": start, "given": given, "rows": self.rows_read,
+                                   "problems": known}  # fmt: skip
+                    yield piece, int(piece.time[-1])
             self.reached = stop
-            for piece in pieces(_shared(rows, self.codes), self.batch_rows):
-                self.rows_read += len(piece)
-                yield piece, int(piece.time[-1])
+
+    def identity(self) -> list[Any]:
+        """What tells whether two of them read the same: the server, and what is asked of it."""
+        return [str(self.server.address), [table.select(table.fields, ("",), "") for table in self.tables]]
+
+    def place(self) -> dict[str, Any]:
+        """How far it was read, as JSON: which slice, and how many of its rows were given."""
+        return self._place
+
+    def go_on(self, place: Mapping[str, Any]) -> None:
+        """Give the points that come after the place of another; before the first ones."""
+        self._place = dict(place)
+        self.start, self.stop, self.reached = place["start"], place["stop"], place["at"]
+        self.rows_read = place["rows"]
+        self.problems.restore(place["problems"])
 
     def close(self) -> None:
         """Close the connections."""
@@ -202,26 +240,52 @@ class Points:
 
     # -- one slice
 
-    def _read(self, start: int, stop: int) -> Rows:
-        """The rows of one slice in order; raises TooMuch where it has too many and can be cut."""
-        most = MOST * self.slice_rows if stop - start > 1 else None
-        left = most
+    def _read(self, start: int, stop: int, dropped: threading.Event) -> _Slice:
+        """The rows of one slice in order; TooMuch where it has too many and can be cut, or is not wanted any more."""
+        most = MOST * self.slice_rows if stop - start > 1 else sys.maxsize
         parts: list[Rows] = []
+        problems: list[tuple[Problem, int]] = []
+        before = 0
         for table in self.tables:
             answers: list[Gathered] = []
             for text in table.slice(start, stop):
-                found = self.server.gather(text, table.database, wanted=table.kept, kinds=table.kinds, most=left)
-                left = None if left is None else left - found.rows
+                found = self.server.gather(
+                    text, table.database, wanted=table.kept, kinds=table.kinds,
+                    go_on=lambda rows, before=before: before + rows <= most and not dropped.is_set(),  # type: ignore[misc]
+                )  # fmt: skip
+                before += found.rows
                 answers.append(found)
-                self._tell(table, found)
             parts.append(_rows(table, answers))
-        return _in_order(parts)
+            problems.extend(p for found in answers for p in _beyond(table, found))
+        return _Slice(_in_order(parts), problems)
 
-    def _tell(self, table: Table, gathered: Gathered) -> None:
-        for name, times in gathered.beyond.counts.items():
-            text = str(gathered.beyond.first[name])
-            problem = Problem(f"{table.name} of {self.server.address}", f"field {name} is beyond int64", text=text)
-            self.problems.add(problem, times)
+    def _slices(self) -> Iterator[tuple[int, int, _Slice]]:
+        """The slices from `reached` on in order, with start and stop; several are read at a time."""
+        server, at = self.server, self.reached
+        length = max((self.stop - self.start) // FIRST_SLICES, 1)
+        dropped = threading.Event()  # of the slices that are being read
+        waiting: deque[tuple[int, int, Future[_Slice]]] = deque()
+        while at < self.stop or waiting:
+            while at < self.stop and len(waiting) < server.address.connections:
+                end = self._cut(at, min(at + length, self.stop))
+                read = partial(self._read, at, end, dropped)
+                waiting.append((at, end, server.begin(partial(server.patiently, read))))
+                at = end
+            start, end, coming = waiting.popleft()
+            try:
+                found = coming.result()
+            except TooMuch:
+                if end - start <= 1:
+                    raise
+                dropped.set()
+                dropped = threading.Event()
+                waiting.clear()
+                at, length = start, max((end - start) // SHRINKAGE, 1)
+                continue
+            except InfluxDBError as error:
+                raise _with_place(error, start) from None
+            length = _next_length(length, end - start, len(found.rows), self.slice_rows)
+            yield start, end, found
 
 
 def _rows(table: Table, answers: Sequence[Gathered]) -> Rows:
@@ -275,37 +339,14 @@ def _unsorted(keys: Sequence[tuple[str, ...]]) -> Array | None:
     return rank
 
 
-def _slices(
-    read: Callable[[int, int], Rows],
-    server: Server,
-    start: int,
-    stop: int,
-    rows_wanted: int,
-    cut: Callable[[int, int], int],
-) -> Iterator[tuple[Rows, int]]:
-    """The rows of [start, stop) by slices in order, each with the end of its slice; several are read at a time."""
-    length = max((stop - start) // FIRST_SLICES, 1)
-    waiting: deque[tuple[int, int, Future[Rows]]] = deque()
-    at = first = start
-    try:
-        while at < stop or waiting:
-            while at < stop and len(waiting) < server.address.connections:
-                end = cut(at, min(at + length, stop))
-                waiting.append((at, end, server.begin(partial(server.patiently, partial(read, at, end)))))
-                at = end
-            first, end, coming = waiting.popleft()
-            try:
-                rows = coming.result()
-            except TooMuch:
-                if end - first <= 1:
-                    raise
-                waiting.clear()
-                at, length = first, max((end - first) // SHRINKAGE, 1)
-                continue
-            length = _next_length(length, end - first, len(rows), rows_wanted)
-            yield rows, end
-    except InfluxDBError as error:
-        raise _with_place(error, first) from None
+def _beyond(table: Table, gathered: Gathered) -> Iterator[tuple[Problem, int]]:
+    """The numbers that were left out because int64 does not hold them, and how many."""
+    for name, times in gathered.beyond.counts.items():
+        reason = f"field {name}: the number is beyond int64"
+        yield (
+            Problem(f"{table.database}.{table.policy}.{table.name}", reason, text=str(gathered.beyond.first[name])),
+            times,
+        )
 
 
 def _next_length(length: int, last: int, rows: int, wanted: int) -> int:
