@@ -99,6 +99,7 @@ def json_batches(batch: Segments) -> list[str | None]:
     batch = batch.flat()
     rows = batch.rows
     fields = {name: values(column, JSON_VALUES) for name, column in rows.fields.items()}
+    there = {name: column.present() for name, column in rows.fields.items()}
     tags = {name: coded(text, json_string) for name, text in rows.tags.items()}
     times = json_times(rows.time)
     bad = np.concatenate([[0], np.cumsum(~encodable(rows))])
@@ -110,7 +111,7 @@ def json_batches(batch: Segments) -> list[str | None]:
             out.append(head[:-1] + "}" if len(head) > 1 else "{}")
             continue
         # a field and a tag of one name make two columns, which both show the field
-        columns = sorted([n for n, c in fields.items() if c[start] is not None]
+        columns = sorted([n for n, is_there in there.items() if is_there[start]]
                          + [n for n, c in tags.items() if c[start] is not None and n not in group.tags])  # fmt: skip
         if bad[stop] > bad[start] and not _encodable(rows, start, stop, columns):
             out.append(None)
