@@ -68,7 +68,7 @@ def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-d
     end = state[g, STOP]
     if state[g, START] >= state[g, STOP]:
         upper = state[g, LEN] - state[g, START]
-        last = upper if upper > 0 else end if end == state[g, LEN] else 0  # which point has the last slot; 0: a gone one
+        last = upper if upper > 0 else end if end == state[g, LEN] else 0  # the point of the last slot; 0: a gone one
         if last > 0 and time[index[head + last - 1]] >= limit:
             while state[g, START] < state[g, LEN] and time[index[head]] < limit:
                 head += 1
