@@ -1,6 +1,17 @@
 """InfluxQL: the query in a script becomes a tree (tickc.runtime.influxql.tree); what is wrong with it is told."""
 
-from tickc.compiler.influxql.check import refusal
 from tickc.compiler.influxql.parser import QueryError, parse, reread
+from tickc.runtime.influxql.compile import compiled
+from tickc.runtime.influxql.reduce import QueryRefused
+from tickc.runtime.influxql.tree import Select
 
 __all__ = ["QueryError", "parse", "refusal", "reread"]
+
+
+def refusal(select: Select) -> QueryRefused | None:
+    """Why a database refuses `select`, which must be as the parser gives it, or None."""
+    try:
+        compiled(select)
+    except QueryRefused as refused:
+        return refused
+    return None

@@ -35,16 +35,17 @@ from tickc.runtime.influxql.tree import (
 )
 
 LEAST_TIME, MOST_TIME = -(1 << 63) + 2, (1 << 63) - 2
+NOW = 1 << 100  # stands for now() where it is not known yet; moments near it are relative to it
 YEAR_1 = days_from_civil(1, 1, 1) * 86_400 * SECOND
 
-Range = tuple[int | None, int | None]  # the first and the last moment, both included
+Moments = tuple[int, ...]
 Functions = Callable[[str, list[Expr]], Expr | None]  # a call of constants -> its value, None: it stays a call
 
 
-class Refused(ValueError):
+class QueryRefused(Exception):
     """A query that InfluxDB refuses, in its words; `part` is the part of the query that it does not take."""
 
-    def __init__(self, message: str, part: Tree | str) -> None:
+    def __init__(self, message: str, part: Tree | str | None = None) -> None:
         super().__init__(message)
         self.part = part
 
@@ -375,79 +376,89 @@ def read_moment(value: str, zone: tzinfo | None = None) -> int | None:
 # The condition
 
 
-def condition(where: Expr | None, now: int, zone: tzinfo | None = None) -> tuple[Expr | None, Range]:
-    """What a condition asks of tags and fields, None where it asks nothing, and its range of time. Raises Refused."""
-    if where is None:
-        return None, (None, None)
-    expr, within = _condition(where, now, zone)
+def condition(where: Expr | None, now: int, zone: tzinfo | None = None) -> tuple[Expr | None, Moments, Moments]:
+    """What a condition asks of tags and fields, None where it asks nothing, and the bounds of time that it has.
+
+    Bounds are inclusive; of several all hold, also where they stand beside OR. Raises QueryRefused.
+    """
+    bounds = _Bounds(now, zone)
+    expr = None if where is None else bounds.without_times(where)
     if isinstance(expr, Paren):
         expr = expr.expr
-    return None if isinstance(expr, Lit) and expr.value is True else expr, within
-
-
-def _condition(where: Expr, now: int, zone: tzinfo | None) -> tuple[Expr | None, Range]:
-    match where:
-        case Binary(op="AND" | "OR" as op):
-            left, before = _condition(where.left, now, zone)
-            right, after = _condition(where.right, now, zone)
-            within = intersection(before, after)
-            if left is None or right is None:
-                return left or right, within
-            return _folded(op, left, right, None) or Binary(op, left, right), within
-        case Binary(op=op, left=Ref(name=name), right=value) if name.lower() == "time":
-            return None, _range(op, value, where, now, zone)
-        case Binary(op=op, left=value, right=Ref(name=name)) if name.lower() == "time":
-            return None, _range(_MIRRORED.get(op, op), value, where, now, zone)
-        case Binary():
-            return _reduced(where, zone, at(now)), (None, None)
-        case Paren():
-            inner, within = _condition(where.expr, now, zone)
-            return Paren(inner) if isinstance(inner, Binary) else inner, within
-        case Lit(value=bool()):
-            return where, (None, None)
-    raise Refused(f"invalid condition expression: {text(where)}", where)
+    if isinstance(expr, Lit) and expr.value is True:
+        expr = None
+    return expr, tuple(bounds.earliest), tuple(bounds.latest)
 
 
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-def intersection(one: Range, other: Range) -> Range:
-    """The moments that are in both ranges."""
-    starts = [t for t in (one[0], other[0]) if t is not None]
-    stops = [t for t in (one[1], other[1]) if t is not None]
-    return max(starts, default=None), min(stops, default=None)
+class _Bounds:
+    """The bounds of time that a condition has."""
 
+    def __init__(self, now: int, zone: tzinfo | None) -> None:
+        self.now = now
+        self.zone = zone
+        self.earliest: list[int] = []
+        self.latest: list[int] = []
 
-def _range(op: str, value: Expr, where: Binary, now: int, zone: tzinfo | None) -> Range:
-    """The range of time that `time op value` gives."""
-    if isinstance(value, Lit) and isinstance(value.value, str) and looks_like_moment(value.value):
-        if (named := read_moment(value.value, zone)) is None:
-            raise Refused("invalid timestamp string", value)
-        zone = None if "T" in value.value else zone
-        value = Time(named)
-    match reduce(value, zone, at(now)):
-        case Time(ns=ns):
-            if ns > MOST_TIME or ns < LEAST_TIME + 1:
-                flow = "over" if ns > MOST_TIME else "under"
-                raise Refused(f"time {_rfc3339(ns, zone)} {flow}flows time literal", where)
-        case Duration(ns=ns):
-            pass
-        case Lit(value=float() | int() as number) as lit if not isinstance(number, bool) and not is_unsigned(lit):
-            ns = truncated(number)
-        case other:
-            raise Refused(f"invalid operation: time and {go_type(other)} are not compatible", where)
-    match op:
-        case ">":
-            return ns + 1, None
-        case ">=":
-            return ns, None
-        case "<":
-            return None, ns - 1
-        case "<=":
-            return None, ns
-        case "=":
-            return ns, ns
-    raise Refused(f"invalid time comparison operator: {op}", where)
+    def without_times(self, where: Expr) -> Expr | None:
+        """The rest of a condition."""
+        match where:
+            case Binary(op="AND" | "OR" as op):
+                left, right = self.without_times(where.left), self.without_times(where.right)
+                if left is None or right is None:
+                    return left or right
+                return _folded(op, left, right, None) or Binary(op, left, right)
+            case Binary(op=op, left=Ref(name=name), right=value) if name.lower() == "time":
+                self.add(op, value, where)
+                return None
+            case Binary(op=op, left=value, right=Ref(name=name)) if name.lower() == "time":
+                self.add(_MIRRORED.get(op, op), value, where)
+                return None
+            case Binary():
+                return _reduced(where, self.zone, at(self.now))
+            case Paren(expr=expr):
+                inner = self.without_times(expr)
+                return Paren(inner) if isinstance(inner, Binary) else inner
+            case Lit(value=bool()):
+                return where
+        raise QueryRefused(f"invalid condition expression: {text(where)}", where)
+
+    def add(self, op: str, value: Expr, where: Binary) -> None:
+        """The bounds that `time op value` sets."""
+        ns = self.moment(value, where)
+        match op:
+            case ">" | ">=":
+                self.earliest.append(ns + (op == ">"))
+            case "<" | "<=":
+                self.latest.append(ns - (op == "<"))
+            case "=":
+                self.earliest.append(ns)
+                self.latest.append(ns)
+            case _:
+                raise QueryRefused(f"invalid time comparison operator: {op}", where)
+
+    def moment(self, value: Expr, where: Binary) -> int:
+        """The moment that something beside `time` stands for."""
+        zone = self.zone
+        if isinstance(value, Lit) and isinstance(value.value, str) and looks_like_moment(value.value):
+            if (named := read_moment(value.value, zone)) is None:
+                raise QueryRefused("invalid timestamp string", value)
+            zone = None if "T" in value.value else zone
+            value = Time(named)
+        match reduce(value, zone, at(self.now)):
+            case Time(ns=ns):
+                if ns < LEAST_TIME + 1 or MOST_TIME < ns < NOW // 2:
+                    flow = "over" if ns > MOST_TIME else "under"
+                    raise QueryRefused(f"time {_rfc3339(ns, zone)} {flow}flows time literal", where)
+                return ns
+            case Duration(ns=ns):
+                return ns
+            case Lit(value=float() | int() as number) as lit if not isinstance(number, bool) and not is_unsigned(lit):
+                return truncated(number)
+            case other:
+                raise QueryRefused(f"invalid operation: time and {go_type(other)} are not compatible", where)
 
 
 def _rfc3339(ns: int, zone: tzinfo | None) -> str:
@@ -466,7 +477,7 @@ def _rfc3339(ns: int, zone: tzinfo | None) -> str:
 def dimensions(
     given: Sequence[Dimension], now: int, zone: tzinfo | None = None
 ) -> tuple[str | Wildcard | Regex | Bucket, ...]:
-    """Dimensions with expressions worked out; the offset of a bucket is less than its interval. Raises Refused."""
+    """Dimensions with expressions worked out; the offset of a bucket is less than its interval. Raises QueryRefused."""
     out: list[str | Wildcard | Regex | Bucket] = []
     for dimension in given:
         taken = any(isinstance(d, Bucket) and d.interval for d in out)
@@ -482,7 +493,7 @@ def _dimension(given: Dimension, taken: bool, now: int, zone: tzinfo | None) -> 
         case Ref(name=name) if name.lower() != "time":
             return name
         case str() | Ref():
-            raise Refused("time() is a function and expects at least one argument", given)
+            raise QueryRefused("time() is a function and expects at least one argument", given)
         case (Wildcard() | Regex()) as dimension:
             return dimension
         case Bucket(interval=interval, offset=offset):
@@ -490,19 +501,19 @@ def _dimension(given: Dimension, taken: bool, now: int, zone: tzinfo | None) -> 
             return _bucket(Call("time", arguments), taken, given, now, zone)
         case Call(bare=False) as call:
             return _bucket(call, taken, given, now, zone)
-    raise Refused("only time and tag dimensions allowed", given)
+    raise QueryRefused("only time and tag dimensions allowed", given)
 
 
 def _bucket(call: Call, taken: bool, given: Dimension, now: int, zone: tzinfo | None) -> Bucket:
     """The bucket that a call of time() stands for."""
     if call.name != "time":
-        raise Refused("only time() calls allowed in dimensions", given)
+        raise QueryRefused("only time() calls allowed in dimensions", given)
     if not 1 <= len(call.args) <= 2:
-        raise Refused("time dimension expected 1 or 2 arguments", given)
+        raise QueryRefused("time dimension expected 1 or 2 arguments", given)
     if not isinstance(interval := call.args[0], Duration):
-        raise Refused("time dimension must have duration argument", given)
+        raise QueryRefused("time dimension must have duration argument", given)
     if taken:
-        raise Refused("multiple time dimensions not allowed", given)
+        raise QueryRefused("multiple time dimensions not allowed", given)
     match call.args[1:]:
         case ():
             return Bucket(interval.ns, 0)
@@ -513,14 +524,14 @@ def _bucket(call: Call, taken: bool, given: Dimension, now: int, zone: tzinfo | 
         case (Call(name="now", args=(), bare=False),):
             return Bucket(interval.ns, _into(now, interval.ns))
         case (Call(name="now", bare=False),):
-            raise Refused("time dimension offset now() function requires no arguments", given)
+            raise QueryRefused("time dimension offset now() function requires no arguments", given)
         case (Call(bare=False),):
-            raise Refused("time dimension offset function must be now()", given)
+            raise QueryRefused("time dimension offset function must be now()", given)
         case (Lit(value=str() as value) as offset,) if looks_like_moment(value):
             if read_moment(value, zone) is None:
-                raise Refused("invalid timestamp string", given)
-            raise Refused(f"invalid time dimension offset: {text(offset)}", given)
-    raise Refused("time dimension offset must be duration or now()", given)
+                raise QueryRefused("invalid timestamp string", given)
+            raise QueryRefused(f"invalid time dimension offset: {text(offset)}", given)
+    raise QueryRefused("time dimension offset must be duration or now()", given)
 
 
 def _remainder(offset: int, interval: int) -> int:

@@ -6,12 +6,12 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from tickc.compiler.influxql import parse, refusal
-from tickc.runtime.influxql.reduce import Refused, condition, dimensions, maths, reduce
+from tickc.runtime.influxql.compile import Bound, compiled
+from tickc.runtime.influxql.reduce import QueryRefused, dimensions, maths, reduce
 from tickc.runtime.influxql.text import Spans, text
 from tickc.runtime.influxql.tree import Bucket, Dimension, Regex, Wildcard
 
@@ -22,18 +22,18 @@ SECOND = 1_000_000_000
 
 def ours(query: str) -> dict[str, Any]:
     select = parse(query)
-    if refused := refusal(select, NOW):
+    try:
+        found = compiled(select, NOW)
+    except QueryRefused as refused:
         return {"Query": query, "Error": str(refused)}
-    zone = ZoneInfo(select.zone) if select.zone else None
-    where, (first, last) = condition(select.where, NOW, zone)
-    out = {
-        "Query": query,
-        "Columns": [text(reduce(f.expr, functions=maths)) for f in select.fields],
-        "Condition": text(where) if where is not None else None,
-        "Min": str(first) if first is not None else None,
-        "Max": str(last) if last is not None else None,
-    }
-    return {key: value for key, value in out.items() if value is not None}
+    out: dict[str, Any] = {"Query": query, "Columns": [text(reduce(f.expr, functions=maths)) for f in select.fields]}
+    if found.where is not None:
+        out["Condition"] = text(found.where)
+    if found.earliest:
+        out["Min"] = str(max(bound.ns for bound in found.earliest))
+    if found.latest:
+        out["Max"] = str(min(bound.ns for bound in found.latest))
+    return out
 
 
 def test_queries_are_refused_and_reduced_as_influxdb_does() -> None:
@@ -63,7 +63,7 @@ def test_queries_are_refused_and_reduced_as_influxdb_does() -> None:
 def test_refusals_have_a_place(query: str, message: str, place: str) -> None:
     """Where no part of the query is to blame, it is the whole of it."""
     spans: Spans = {}
-    refused = refusal(parse(query, spans), NOW)
+    refused = refusal(parse(query, spans))
     assert refused is not None
     assert str(refused) == message
     start, stop = spans.get(id(refused.part), (0, len(query)))
@@ -86,7 +86,32 @@ def test_refusals_have_a_place(query: str, message: str, place: str) -> None:
 def test_dimensions_are_worked_out(given: str, resolved: tuple[Dimension, ...] | None) -> None:
     select = parse(f"SELECT mean(a) FROM m GROUP BY {given}")
     if resolved is None:
-        with pytest.raises(Refused, match=r"^time dimension offset must be duration or now\(\)$"):
+        with pytest.raises(QueryRefused, match=r"^time dimension offset must be duration or now\(\)$"):
             dimensions(select.dimensions, NOW)
     else:
         assert dimensions(select.dimensions, NOW) == resolved
+
+
+def test_now_is_kept_open() -> None:
+    found = compiled(
+        parse("SELECT derivative(mean(a)) AS b, time FROM m WHERE time > now() - 1m AND now() >= time AND c = 1 "
+              "AND time < '2020-01-01' GROUP BY time(1m), (d)")
+    )  # fmt: skip
+    assert found.earliest == (Bound(1 - 60 * SECOND, now=True),)
+    assert found.latest == (Bound(0, now=True), Bound(1577836800 * SECOND - 1))
+    assert found.where is not None
+    assert text(found.where) == "c = 1"
+    assert [text(call) for call in found.calls] == ["derivative(mean(a))", "mean(a)"]
+    assert (found.interval, found.offset, found.extra) == (60 * SECOND, 0, 1)
+    assert text(found.without_times()) == "SELECT derivative(mean(a)) AS b FROM m WHERE c = 1 GROUP BY time(1m, 0s), d"
+    assert compiled(parse("SELECT mean(a) FROM m GROUP BY time(1m, now())")).offset is None
+
+
+def test_a_query_inside_inherits() -> None:
+    found = compiled(
+        parse("SELECT max(b) FROM (SELECT mean(a) AS b FROM m), n GROUP BY time(1m, 5s) ORDER BY time DESC")
+    )
+    inner, none = found.inner
+    assert none is None
+    assert inner is not None
+    assert (inner.interval, inner.offset, inner.forth) == (60 * SECOND, 5 * SECOND, -1)

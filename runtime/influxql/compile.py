@@ -1,26 +1,38 @@
-"""What InfluxDB refuses in a query before it looks at data, in its words (query/compile.go of InfluxDB 1.8).
+"""What InfluxDB makes of a query before it looks at data, and what it refuses then, in its words (query/compile.go).
 
-Kapacitor takes such a query; the database refuses it each time it is asked.
+Kapacitor takes queries that InfluxDB refuses; the database tells it each time it is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 from tickc.runtime.gotext import format_duration_influx
-from tickc.runtime.influxql.reduce import MATHS, Refused, condition, dimensions, go_type, is_literal, maths, reduce
+from tickc.runtime.influxql.reduce import (
+    MATHS,
+    NOW,
+    QueryRefused,
+    condition,
+    dimensions,
+    go_type,
+    is_literal,
+    maths,
+    reduce,
+)
 from tickc.runtime.influxql.text import text
 from tickc.runtime.influxql.tree import (
     Binary,
     Bucket,
     Call,
+    Dimension,
     Duration,
     Expr,
     Field,
     Lit,
+    Measurement,
     Nil,
     Paren,
     Ref,
@@ -45,15 +57,61 @@ AVERAGES = (
 KAUFMANS = ("kaufmans_efficiency_ratio", "kaufmans_adaptive_moving_average")
 
 
-def refusal(select: Select, now: int = 0) -> Refused | None:
-    """Why a database refuses `select`, or None. now: ns, in place of now(), which decides about times that overflow."""
+@dataclass(frozen=True)
+class Bound:
+    """A bound of time: ns since 1970, or since `now()`."""
+
+    ns: int
+    now: bool = False
+
+    @classmethod
+    def at(cls, moment: int) -> Bound:
+        """`moment` as a query has it, where NOW stands for now()."""
+        return cls(moment - NOW, now=True) if moment > NOW // 2 else cls(moment)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A query that is in order.
+
+    select: with constants worked out, without the column `time`, its dimensions names, wildcards, regexes and a bucket.
+    where: its condition without times; earliest, latest: bounds of time, both inclusive. interval, offset: of its
+    buckets in ns, or of those of the query around it; interval 0: it has none; offset None: it hangs on now(). calls:
+    its functions, those inside others too, but not a distinct there. extra: how many buckets more its functions read.
+    inner: the queries inside it, None for measurements.
+    """
+
+    select: Select
+    where: Expr | None
+    earliest: tuple[Bound, ...]
+    latest: tuple[Bound, ...]
+    interval: int
+    offset: int | None
+    calls: tuple[Call, ...]
+    extra: int
+    inner: tuple[Compiled | None, ...]
+
+    @property
+    def forth(self) -> int:
+        """1 where rows ascend in time, else -1."""
+        return -1 if self.select.descending else 1
+
+    def without_times(self) -> Select:
+        """The query with conditions that have no times, those of the queries inside it too."""
+        pairs = zip(self.select.sources, self.inner)
+        sources = tuple(source if inner is None else inner.without_times() for source, inner in pairs)
+        return replace(self.select, where=self.where, sources=sources)
+
+
+def compiled(select: Select, now: int = NOW) -> Compiled:
+    """What a database makes of `select`, which must be as the parser gives it. now: ns, in place of now().
+
+    Raises QueryRefused.
+    """
     try:
-        _check(select, now)
-    except Refused as refused:
-        return refused
+        return _compiled(select, now, None)
     except ZeroDivisionError:  # in Go a panic, of which the database tells
-        return Refused(f"{text(select)} [panic:runtime error: integer divide by zero]", select)
-    return None
+        raise QueryRefused(f"{text(select)} [panic:runtime error: integer divide by zero]", select) from None
 
 
 @dataclass
@@ -63,59 +121,75 @@ class _Statement:
     select: Select
     descending: bool
     interval: int
+    offset: int | None
     inherited: bool = False
     columns: int = 0
-    calls: int = 0
+    calls: list[Call] = field(default_factory=list)
+    extra: int = 0
     only_selectors: bool = True
     has_distinct: bool = False
     has_auxiliary: bool = False
     top_bottom: str = ""
 
 
-def _check(select: Select, now: int, outer: _Statement | None = None) -> None:
+def _compiled(select: Select, now: int, outer: _Statement | None) -> Compiled:
     zone = ZoneInfo(select.zone) if select.zone not in ("", "Local") else None
-    where, _ = condition(select.where, now, zone)
+    where, earliest, latest = condition(select.where, now, zone)
     if where is not None:
         _check_condition(where)
-    buckets = (d for d in dimensions(select.dimensions, now, zone) if isinstance(d, Bucket))
-    interval = next((bucket.interval for bucket in buckets if bucket.interval), 0)
-    statement = _Statement(select, select.descending, interval)
+    resolved = dimensions(select.dimensions, now, zone)
+    bucket = next((d for d in resolved if isinstance(d, Bucket) and d.interval), Bucket(0, 0))
+    floating = now == NOW and any(map(_is_now, select.dimensions))
+    statement = _Statement(select, select.descending, bucket.interval, None if floating else bucket.offset)
     fill = select.fill
     if outer is not None:
         if select.ordered and select.descending != outer.descending:
-            raise Refused("subqueries must be ordered in the same direction as the query itself", select)
+            raise QueryRefused("subqueries must be ordered in the same direction as the query itself", select)
         statement.descending = outer.descending
-        if interval and fill in (None, "null"):
+        if bucket.interval and fill in (None, "null"):
             fill = "none"
-        if outer.interval and not interval:
-            statement.interval, statement.inherited = outer.interval, True
-    for column in select.fields:
-        if not (isinstance(column.expr, Ref) and column.expr.name == "time"):
-            statement.columns += 1
-            _Column(statement, column).check(reduce(column.expr, functions=maths))
+        if outer.interval and not bucket.interval:
+            statement.interval, statement.offset, statement.inherited = outer.interval, outer.offset, True
+    columns = tuple(
+        _Column(statement, column).compiled()
+        for column in select.fields
+        if not (isinstance(column.expr, Ref) and column.expr.name == "time")
+    )
     _check_together(statement, fill)
-    for source in select.sources:
-        if isinstance(source, Select):
-            _check(source, now, statement)
+    return Compiled(
+        select=replace(select, fields=columns, dimensions=resolved, descending=statement.descending),
+        where=where,
+        earliest=tuple(map(Bound.at, earliest)),
+        latest=tuple(map(Bound.at, latest)),
+        interval=max(statement.interval, 0),
+        offset=statement.offset,
+        calls=tuple(statement.calls),
+        extra=statement.extra,
+        inner=tuple(_compiled(s, now, statement) if isinstance(s, Select) else None for s in select.sources),
+    )
+
+
+def _is_now(dimension: Dimension) -> bool:
+    return isinstance(dimension, Expr) and any(isinstance(e, Call) and e.name == "now" for e in walk(dimension))
 
 
 def _check_together(s: _Statement, fill: str | float | int | None) -> None:
     """Whether the columns go together."""
     if not s.columns:
-        raise Refused("at least 1 non-time field must be queried", s.select)
-    if s.calls > 1 and s.top_bottom:
-        raise Refused(f"selector function {s.top_bottom}() cannot be combined with other functions", s.select)
+        raise QueryRefused("at least 1 non-time field must be queried", s.select)
+    if len(s.calls) > 1 and s.top_bottom:
+        raise QueryRefused(f"selector function {s.top_bottom}() cannot be combined with other functions", s.select)
     if not s.calls:
         if fill in ("none", "linear"):
-            raise Refused(f"fill({fill}) must be used with a function", s.select)
+            raise QueryRefused(f"fill({fill}) must be used with a function", s.select)
         if s.interval and not s.inherited:
-            raise Refused("GROUP BY requires at least one aggregate function", s.select)
-    if s.has_distinct and (s.calls != 1 or s.has_auxiliary):
-        raise Refused("aggregate function distinct() cannot be combined with other functions or fields", s.select)
+            raise QueryRefused("GROUP BY requires at least one aggregate function", s.select)
+    if s.has_distinct and (len(s.calls) != 1 or s.has_auxiliary):
+        raise QueryRefused("aggregate function distinct() cannot be combined with other functions or fields", s.select)
     if s.has_auxiliary and not s.only_selectors:
-        raise Refused("mixing aggregate and non-aggregate queries is not supported", s.select)
-    if s.has_auxiliary and s.calls > 1:
-        raise Refused("mixing multiple selector functions with tags or fields is not supported", s.select)
+        raise QueryRefused("mixing aggregate and non-aggregate queries is not supported", s.select)
+    if s.has_auxiliary and len(s.calls) > 1:
+        raise QueryRefused("mixing multiple selector functions with tags or fields is not supported", s.select)
 
 
 def _check_condition(expr: Expr) -> None:
@@ -125,10 +199,10 @@ def _check_condition(expr: Expr) -> None:
             _check_condition(right)
         case Call(name=name, args=args, bare=False):
             if name not in MATHS:
-                raise Refused(f"invalid function call in condition: {text(expr)}", expr)
+                raise QueryRefused(f"invalid function call in condition: {text(expr)}", expr)
             expected = 2 if name in ("atan2", "pow") else 1
             if len(args) != expected:
-                raise Refused(_count(name, f"{expected}", args), expr)
+                raise QueryRefused(_count(name, f"{expected}", args), expr)
             for arg in args:
                 _check_condition(arg)
 
@@ -146,7 +220,14 @@ class _Column:
         self.allow_wildcard = True
 
     def refuse(self, message: str, part: Tree | None = None) -> NoReturn:
-        raise Refused(message, part or self.column)
+        raise QueryRefused(message, part or self.column)
+
+    def compiled(self) -> Field:
+        """The column with constants worked out."""
+        expr = reduce(self.column.expr, functions=maths)
+        self.statement.columns += 1
+        self.check(expr)
+        return replace(self.column, expr=expr)
 
     def check(self, expr: Expr) -> None:
         s = self.statement
@@ -182,7 +263,7 @@ class _Column:
                 if not is_literal(arg):
                     self.check(arg)
             return
-        self.statement.calls += 1
+        self.statement.calls.append(call)
         if name == "distinct":
             self.distinct(call, nested=False)
         elif name in ("top", "bottom"):
@@ -205,10 +286,11 @@ class _Column:
             case _:
                 self.refuse(f"expected field argument in {name}()", arg)
 
-    def inner(self, call: Call, *, nested: bool = True) -> None:
-        """What a transformation is of: a field, or with buckets another function."""
+    def inner(self, call: Call, extra: int = 1, *, nested: bool = True) -> None:
+        """What a transformation is of: a field, or with buckets another function; it reads `extra` buckets more."""
         s, arg = self.statement, call.args[0]
         s.only_selectors = False
+        s.extra = max(s.extra, extra)
         if isinstance(arg, Call) and not arg.bare:
             if not s.interval:
                 self.refuse(f"{call.name} aggregate requires a GROUP BY interval", call)
@@ -314,7 +396,7 @@ class _Column:
             self.refuse(f"second argument for moving_average must be an integer, got {go_type(window)}", window)
         if size <= 1:
             self.refuse(f"moving_average window must be greater than 1, got {size}", window)
-        self.inner(call)
+        self.inner(call, size)
 
     def integral(self, call: Call) -> None:
         self.expect_count(call, 1, 2)
@@ -335,7 +417,7 @@ class _Column:
             self.refuse(f"third arg to {name} cannot be negative, got {m}", season)
         if not isinstance(of, Call) or of.bare:
             self.refuse(f"must use aggregate function with {name}", of)
-        self.inner(call)
+        self.inner(call, 0)
 
     def technical(self, call: Call) -> None:
         """The indicators of technical analysis: a period, a hold period, the way to warm up."""
@@ -359,7 +441,7 @@ class _Column:
                 self.refuse(f"{name} warmup type must be a string", warmup)
             if warmup.value not in ways:
                 self.refuse(f"{name} warmup type must be one of: {' '.join(map(repr, ways))}", warmup)
-        self.inner(call, nested=False)
+        self.inner(call, period, nested=False)
 
 
 WARMUPS = ("exponential", "simple")
@@ -390,3 +472,26 @@ def _integer(expr: Expr) -> int | None:
 
 def _is_float(expr: Expr) -> bool:
     return isinstance(expr, Lit) and isinstance(expr.value, float)
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """The expressions of which `expr` is made, itself first."""
+    rest = [expr]
+    while rest:
+        yield (part := rest.pop())
+        match part:
+            case Binary(left=left, right=right):
+                rest += right, left
+            case Paren(expr=inner):
+                rest.append(inner)
+            case Call(args=args):
+                rest += reversed(args)
+
+
+def measurements(select: Select) -> Iterator[Measurement]:
+    """The measurements that a query reads, also inside brackets."""
+    for source in select.sources:
+        if isinstance(source, Select):
+            yield from measurements(source)
+        else:
+            yield source
