@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tickc.runtime.batch import Array, Rows
 from tickc.runtime.emitted import Emitted, Part
 from tickc.runtime.influxdb.address import Address, named
 from tickc.runtime.influxdb.answers import InfluxDBError
 from tickc.runtime.influxdb.client import TELL_AFTER, Server, backoff, log, quoted
 from tickc.runtime.influxdb.spool import Spool, Target, Waiting
+from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.sinks import InfluxDBOut
+from tickc.runtime.rowtext import encodable
 from tickc.runtime.sinks.columns import OutputError
 
 if TYPE_CHECKING:
@@ -81,6 +84,18 @@ class Writer:
         self._failure: OutputError | None = None
         self._thread = threading.Thread(target=self._run, name="tickc-influxdb-writer", daemon=True)
         self._thread.start()
+
+    def takeable(self, part: Part) -> Part:
+        """The points that line protocol can hold; others, which servers refuse, are counted here.
+
+        A server that refuses points of a batch for their types does not tell of lines that it could not parse.
+        """
+        good = np.ones(len(part.rows), np.bool_)
+        for reason, bad in _unwritable(part.rows):
+            with self._changed:
+                self.tally.rejected[reason] += int(np.count_nonzero(bad & good))
+            good &= ~bad
+        return part if good.all() else replace(part, rows=part.rows.take(good), seq=part.seq[good])
 
     def put(self, target: Target, lines: Sequence[str], size: int, interval: float) -> None:
         """Let lines be written, with others as soon as there are `size`, or after `interval` seconds.
@@ -313,7 +328,10 @@ class Delivery:
         for part in emitted.parts:
             if len(part.rows):
                 ways.setdefault(self._ways[part.operator], []).append(_in_ns(part))
-        for way, parts in ways.items():
+        for way, found in ways.items():
+            parts = [part for part in map(way.writer.takeable, found) if len(part.rows)]
+            if not parts:
+                continue
             rows = parts[0].rows
             database, policy = rows.database.at(0) or "", rows.policy.at(0) or ""
             if not database:
@@ -359,6 +377,17 @@ class Delivery:
                 yield f"{base} refused {n:,} points: {reason}"
 
 
+def _unwritable(rows: Rows) -> Iterator[tuple[str, Array]]:
+    """Reasons for which InfluxDB refuses points, and bool[n]: which."""
+    if not (finite := encodable(rows)).all():
+        yield "InfluxDB has neither NaN nor infinity", ~finite
+    columns = rows.fields.values()
+    if any(Kind.NIL in np.unique(column.kinds) for column in columns):
+        yield "a field without a value", np.any([column.is_kind(Kind.NIL) for column in columns], axis=0)
+    if not any(column.kinds is not Kind.MISSING and isinstance(column.kinds, Kind) for column in columns):
+        yield "no field", ~np.any([np.zeros(len(rows), np.bool_), *(c.present() for c in columns)], axis=0)
+
+
 def _in_ns(part: Part) -> Part:
     """The part with times that are as exact as the node's unit, in ns."""
     unit = part.payload.unit
@@ -396,5 +425,5 @@ def _look(server: Server, database: str, policy: str) -> None:
     try:
         server.patiently(lambda: server.write(gzip.compress(b"", mtime=0), database, policy))
     except InfluxDBError as error:
-        hint = "create it, or let the script do so: .create()" if error.status == 404 else error.hint
+        hint = "create it, or let the script do so: .create()" if "not found" in error.reason else error.hint
         raise OutputError(error.message, hint) from None
