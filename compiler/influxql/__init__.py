@@ -9,9 +9,15 @@ __all__ = ["QueryError", "parse", "refusal", "reread"]
 
 
 def refusal(select: Select) -> QueryRefused | None:
-    """Why a database refuses `select`, which must be as the parser gives it, or None."""
+    """Why a database refuses `select`, which must be as the parser gives it, or None.
+
+    Its text may be no query: Kapacitor prints some names without quotes, and some numbers with exponents.
+    """
     try:
+        reread(select)
         compiled(select)
+    except QueryError as error:
+        return QueryRefused(str(error), select)
     except QueryRefused as refused:
         return refused
     return None

@@ -56,6 +56,8 @@ def test_queries_are_refused_and_reduced_as_influxdb_does() -> None:
         ("SELECT a FROM m GROUP BY time", "time() is a function and expects at least one argument", ""),
         ("SELECT sum(a) FROM m GROUP BY time(0s, 1s)",
          "SELECT sum(a) FROM m GROUP BY time(0s, 1s) [panic:runtime error: integer divide by zero]", ""),
+        ('SELECT DISTINCT "a b" FROM m', "error parsing query: found b, expected FROM at line 1, char 19", ""),
+        ("SELECT mean(a) FROM m fill(1000000.0)", "error parsing query: invalid duration", ""),
         ("SELECT a FROM (SELECT b, mean(c) FROM m)", "mixing aggregate and non-aggregate queries is not supported",
          "SELECT b, mean(c) FROM m"),
     ],
