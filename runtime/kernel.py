@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickle
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -22,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as loading Numba and the cached code
-COMPILED_AS = "nogil, numpy errors, callees inlined"  # part of the key of cached machine code
+COMPILED_AS = "nogil, numpy errors, callees inlined by LLVM"  # part of the key of cached machine code
 
 
 def interpreting_is_a_choice() -> bool:
@@ -48,6 +49,7 @@ class Kernel(Generic[P, R]):
         self._work = 0
         self._machine: Callable[P, R] | None = None
         self._interpreted: Callable[P, R] | None = None
+        self._called: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._machine is not None:
@@ -79,15 +81,24 @@ class Kernel(Generic[P, R]):
         """Whether machine code is at hand: loaded, or kept in the cache by an earlier run."""
         if self._machine is not None:
             return True
-        key = self.fingerprint()[:16]
-        return any(True for _ in (cache_folder() / "kernels").glob(f"{self.__name__}-*{key}*.nbi"))
+        return any((cache_folder() / "kernels").glob(f"*{self.__name__}-{self.fingerprint()[:16]}.*.nbi"))
 
     def _inlined(self) -> Callable[P, R]:
-        """The compiled form for use in other kernels: inlined, as a call with arrays costs more than most bodies."""
-        import numba
+        """The compiled form for use in other kernels: inlined, as a call with arrays costs more than most bodies.
 
-        function = self._with({name: k._inlined() for name, k in self._callees().items()})
-        return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+        LLVM inlines it, not Numba, which would have to find the types of each copy.
+        """
+        return self._callee(forceinline=True)
+
+    def _callee(self, **how: Any) -> Callable[P, R]:
+        """A compiled form for kernels alone: without what Python needs to call it, and not cached by itself."""
+        if self._called is None:
+            import numba
+
+            function = self._with({name: k._inlined() for name, k in self._callees().items()})
+            how |= {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            self._called = numba.njit(error_model="numpy", **how)(function)
+        return self._called
 
     def _with(self, callees: dict[str, Any]) -> Callable[P, R]:
         """The function with other globals for the kernels that it calls."""
@@ -107,18 +118,25 @@ class Kernel(Generic[P, R]):
             if id(k) in seen:
                 return
             seen.add(id(k))
-            _hash_code(digest, k.function.__code__)
-            for name in sorted(_names(k.function.__code__)):
-                value = k.function.__globals__.get(name)
-                if isinstance(value, (int, float, str, tuple, np.ndarray)):
-                    digest.update(f"{name}={value!r}".encode())
-                    if isinstance(value, np.ndarray):
-                        digest.update(value.tobytes())
+            if k.function.__module__.startswith("tickc."):  # that of a generated module hangs on how it was loaded
+                digest.update(k.function.__module__.encode())
+            for code in k._codes():
+                _hash_code(digest, code)
+                for name in sorted(_names(code)):
+                    value = k.function.__globals__.get(name)
+                    if isinstance(value, (int, float, str, tuple, np.ndarray)):
+                        digest.update(f"{name}={value!r}".encode())
+                        if isinstance(value, np.ndarray):
+                            digest.update(value.tobytes())
             for _, callee in sorted(k._callees().items()):
                 add(callee)
 
         add(self)
         return digest.hexdigest()
+
+    def _codes(self) -> Iterator[types.CodeType]:
+        """What the machine code is made of, for the fingerprint."""
+        yield self.function.__code__
 
     def _callees(self) -> dict[str, Kernel[Any, Any]]:
         found = self.function.__globals__
@@ -183,6 +201,13 @@ def _enable_cache(dispatcher: Any, function: Callable[..., Any], fingerprint: st
 
     class Cache(caching.FunctionCache):
         _impl_class = Impl
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
+                self.flush()  # what lies there is damaged, or names what this version does not have: compiled anew
+                return None
 
         def save_overload(self, sig: Any, data: Any) -> None:
             with contextlib.suppress(OSError):  # a full disk costs a compilation next time, not this run

@@ -1,7 +1,7 @@
 """Routines: kernels too large to be copied into their callers.
 
 A `@kernel` that other kernels call is inlined into them; that suits a few lines but makes compilation explode where
-large functions call large ones (mathematics, sorting). A `@routine` is compiled once, cached by itself, and called.
+large functions call large ones (mathematics, sorting). A `@routine` is compiled once for all of them, and called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Routine(Kernel[P, R]):
     """A kernel that its callers call."""
 
     def _inlined(self) -> Callable[P, R]:
-        return self.machine()
+        return self._callee()
 
 
 def routine(function: Callable[P, R]) -> Routine[P, R]:

@@ -48,6 +48,7 @@ class Loop(Chain):
         self.names = frozenset(names)
         self.alone = alone
         self.rows_seen = 0
+        self.ready: bool | None = None  # whether there is machine code; None until it is asked for
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         self.rows_seen += len(batch.rows)
@@ -56,7 +57,9 @@ class Loop(Chain):
         return super().process(batch)
 
     def _worth(self) -> bool:
-        return self.rows_seen >= self.WORTH or self.loop.compiled()
+        if self.ready is None:
+            self.ready = self.loop.compiled()
+        return self.ready or self.rows_seen >= self.WORTH
 
     def _fits(self, batch: Points) -> bool:
         rows = batch.rows

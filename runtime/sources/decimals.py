@@ -13,10 +13,10 @@ import numpy as np
 
 from tickc.runtime.batch import Array
 from tickc.runtime.kernel import kernel
+from tickc.runtime.primitive import high_half, leading_zeros
 
-U0, U1, U2, U3, U9 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(9)
-U32, U52, U53, U63 = np.uint64(32), np.uint64(52), np.uint64(53), np.uint64(63)
-LOW32 = np.uint64(0xFFFFFFFF)
+U0, U1, U3 = np.uint64(0), np.uint64(1), np.uint64(3)
+U53, U63 = np.uint64(53), np.uint64(63)
 LOW9 = np.uint64(0x1FF)
 MANTISSA = np.uint64((1 << 52) - 1)
 EXACT = np.uint64(1 << 53)  # integers up to here are floats
@@ -45,17 +45,6 @@ def power_table() -> Array:
 
 
 @kernel
-def multiply(a, b):  # type: ignore[no-untyped-def]
-    """The 128-bit product of two u8: its upper and its lower half."""
-    a0, a1 = a & LOW32, a >> U32
-    b0, b1 = b & LOW32, b >> U32
-    low = a0 * b0
-    middle = a1 * b0 + (low >> U32)
-    other = a0 * b1 + (middle & LOW32)
-    return a1 * b1 + (middle >> U32) + (other >> U32), a * b
-
-
-@kernel
 def float_bits(mantissa, exponent, powers):  # type: ignore[no-untyped-def]
     """The bits (i8) of the float nearest to mantissa * 10^exponent, or -1 where this way cannot tell (it is rare).
 
@@ -65,22 +54,13 @@ def float_bits(mantissa, exponent, powers):  # type: ignore[no-untyped-def]
         return np.int64(0)
     if exponent < LEAST or exponent > GREATEST:
         return np.int64(-1)
-    shift = 0
-    m = mantissa
-    while m >> U63 == U0:
-        if m >> U32 == U0:
-            m <<= U32
-            shift += 32
-        elif m >> np.uint64(55) == U0:
-            m <<= np.uint64(8)
-            shift += 8
-        else:
-            m <<= U1
-            shift += 1
+    shift = leading_zeros(mantissa)
+    m = mantissa << np.uint64(shift)
     high = powers[exponent - LEAST, 0]
-    x1, x0 = multiply(m, high)
+    x1, x0 = high_half(m, high), m * high
     if x1 & LOW9 == LOW9 and x0 + m < m:  # the lower half of the power may decide
-        y1, y0 = multiply(m, powers[exponent - LEAST, 1])
+        low = powers[exponent - LEAST, 1]
+        y1, y0 = high_half(m, low), m * low
         x0 = x0 + y1
         if x0 < y1:
             x1 = x1 + U1
