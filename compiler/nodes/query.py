@@ -25,6 +25,7 @@ from tickc.compiler.pipeline import (
     state,
 )
 from tickc.runtime import influxql as q
+from tickc.runtime.cron import Cron, CronError
 from tickc.runtime.influxql.text import with_dimensions, with_fill
 
 T204, T302, T303, T304 = (CODES[c] for c in ("T204", "T302", "T303", "T304"))
@@ -98,7 +99,7 @@ class Query(Node):
         select = self._select()
         refused = influxql.refusal(select)
         return QueryOp(
-            select=select,
+            select=select if refused else influxql.reread(select),
             period=self.period,
             every=self.every,
             cron=self.cron,
@@ -107,7 +108,7 @@ class Query(Node):
             by_measurement=self.group_by_measurement,
             cluster=self.cluster,
             dbrps=self.pipeline.task_dbrps,
-            refusal="" if refused is None else str(refused),
+            refusal=str(refused or ""),
             **self.op_base(*inputs),
         )
 
@@ -204,3 +205,8 @@ def schedule_errors(owner: Node, every: int, cron: str) -> Iterator[Diagnostic]:
         yield owner.refuse(T304, "'every' duration must must non-negative")
     elif not every and not cron:
         yield owner.refuse(T302, "must define one of 'every' or 'cron'", "add .every(1m)")
+    elif cron:
+        try:
+            Cron(cron)
+        except CronError as error:
+            yield owner.refuse(T304, str(error), "such as '*/5 * * * *'")
