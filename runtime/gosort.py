@@ -27,6 +27,9 @@ BY_KEY_THEN_TIE_DOWN = 5
 BY_BOTH_DOWN = 7
 _KEY_DOWN = 2
 _TIE_DOWN = 4
+_COMPARES = 7
+
+GO_1_19 = 8  # added to one of these: equal elements end where Go 1.19 puts them, not where later releases do
 
 _INCREASING = 1
 _DECREASING = 2
@@ -34,15 +37,15 @@ _UNKNOWN = 0
 
 
 @kernel
-def sort_by_float(keys: np.ndarray, index: np.ndarray, lo: int, hi: int) -> None:
-    """Sort `index[lo:hi]` by `keys` (f8), ascending, as sort.Sort with `a.Value < b.Value`."""
-    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY))
+def sort_by_float(keys: np.ndarray, index: np.ndarray, lo: int, hi: int, release: int = 0) -> None:
+    """Sort `index[lo:hi]` by `keys` (f8), ascending, as sort.Sort with `a.Value < b.Value`. release: 0 or GO_1_19."""
+    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY + release))
 
 
 @kernel
-def sort_by_int(keys: np.ndarray, index: np.ndarray, lo: int, hi: int) -> None:
+def sort_by_int(keys: np.ndarray, index: np.ndarray, lo: int, hi: int, release: int = 0) -> None:
     """Sort `index[lo:hi]` by `keys` (i8: values or times), ascending, as sort.Sort with `a.Time < b.Time`."""
-    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY))
+    _sort(keys, index, index, np.int64(lo), np.int64(hi), np.int64(BY_KEY + release))
 
 
 @kernel
@@ -60,7 +63,7 @@ def sort_by_two(keys: np.ndarray, ties: np.ndarray, index: np.ndarray, lo: int, 
 def _less(keys: Any, ties: Any, part: Any, i: Any, j: Any, order: Any) -> bool:
     """Whether the point at place i of `part` must come before the one at place j."""
     a, b = part[i], part[j]
-    if order == BY_KEY:
+    if order & _COMPARES == BY_KEY:
         return keys[a] < keys[b]
     if keys[a] != keys[b]:
         return keys[a] > keys[b] if order & _KEY_DOWN else keys[a] < keys[b]
@@ -123,7 +126,7 @@ def _step(keys: Any, ties: Any, part: Any, order: Any, lo: Any, row: Any, below:
         _heap_sort(keys, ties, part, order, a, b)
         return True
     if row[3] == 0:
-        _break_patterns(part, a, b)
+        _break_patterns(part, a, b, order)
         row[2] -= 1
     pivot, hint = _choose_pivot(keys, ties, part, order, a, b)
     if hint == _DECREASING:
@@ -195,7 +198,7 @@ def _heap_sort(keys: Any, ties: Any, part: Any, order: Any, a: Any, b: Any) -> N
 
 
 @routine
-def _break_patterns(part: Any, a: Any, b: Any) -> None:
+def _break_patterns(part: Any, a: Any, b: Any, order: Any) -> None:
     """Swap three elements at the middle with ones chosen by xorshift, seeded with the length."""
     length = b - a
     random = np.uint64(length)
@@ -203,8 +206,8 @@ def _break_patterns(part: Any, a: Any, b: Any) -> None:
     middle = a + length // 4 * 2
     for i in range(middle - 1, middle + 2):
         random ^= random << np.uint64(13)
-        random ^= random >> np.uint64(7)
-        random ^= random << np.uint64(17)
+        random ^= random >> np.uint64(17 if order & GO_1_19 else 7)
+        random ^= random << np.uint64(5 if order & GO_1_19 else 17)
         other = np.int64(random & np.uint64(mask))
         if other >= length:
             other -= length

@@ -125,13 +125,13 @@ class Ranks:
                 self.key, self.lower, self.below, self.equal,
             )  # fmt: skip
 
-    def rows(self, *, exact: bool) -> Array:
+    def rows(self, *, exact: bool, release: int = 0) -> Array:
         """i8[m]: a row that holds each value, -1 for none; `exact`: the one that Go's sort puts at the rank."""
         order, out = np.empty(self.longest, np.int64), np.empty(len(self.rank), np.int64)
         if self.nan:
-            r.sorted_rows(self.values, self.index, self.start, self.stop, self.rank, order, out)
+            r.sorted_rows(self.values, self.index, self.start, self.stop, self.rank, order, out, release)
             return out
-        r.ranked_places(self.keys, self.start, self.stop, self.rank, self.key, self.equal, exact, order, out)
+        r.ranked_places(self.keys, self.start, self.stop, self.rank, self.key, self.equal, exact, order, out, release)
         if self.index is not None:
             found = out >= 0
             out[found] = self.index[out[found]]
@@ -671,13 +671,13 @@ class InfluxQL(Operator):
         )
 
 
-def medians(values: Array, slices: Any, kind: Kind) -> Array:
+def medians(values: Array, slices: Any, kind: Kind, release: int = 0) -> Array:
     """f8[m]: the middle value of each slice or low + (high - low) / 2; ints become floats before the sum."""
     sizes = slices.stop - slices.start
     ranks = Ranks(values, slices, sizes // 2)
     if ranks.nan or ranks.negative_zero:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
-        high = values[ranks.rows(exact=True)]
-        low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True)]
+        high = values[ranks.rows(exact=True, release=release)]
+        low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True, release=release)]
     else:
         high = ranks.key
         low = np.where(ranks.below == ranks.rank, ranks.lower, high)

@@ -2,8 +2,9 @@
 
 All take `index` (i8, or None), `start` and `stop` (i8[m]): slice j holds the rows index[start[j]:stop[j]], or the rows
 start[j]…stop[j]-1 where index is None. Slices may overlap; nothing is copied. Rows of a slice stand in order of
-arrival. Floats accumulate in that order, one by one; ints wrap. `out` has one element a slice. Rules come from
-InfluxDB 1.9 query/call_iterator.go and query/functions.go, which Kapacitor 1.8 calls.
+arrival. Floats accumulate in that order, one by one; ints wrap. `out` has one element a slice. release: which Go sorts
+equal values, `gosort.GO_1_19` or 0 for later ones. Rules come from InfluxDB 1.9 query/call_iterator.go and
+query/functions.go, which Kapacitor 1.8 calls.
 """
 
 from __future__ import annotations
@@ -310,7 +311,7 @@ def ranked(keys, start, stop, owner, rank, guess, reach, scratch, out_key, out_l
 
 
 @kernel
-def ranked_places(keys, start, stop, rank, key, equal, exact, order, out):  # type: ignore[no-untyped-def]
+def ranked_places(keys, start, stop, rank, key, equal, exact, order, out, release=0):  # type: ignore[no-untyped-def]
     """Where in `keys` the given rank of each slice is: of several equal ones the one that Go's sort puts there.
 
     exact: False where any of them will do. order: i8, room for the longest slice; out: i8[m], -1 where rank is.
@@ -323,7 +324,7 @@ def ranked_places(keys, start, stop, rank, key, equal, exact, order, out):  # ty
             n = stop[j] - start[j]
             for i in range(n):
                 order[i] = start[j] + i
-            sort_by_int(keys, order, 0, n)
+            sort_by_int(keys, order, 0, n, release)
             out[j] = order[rank[j]]
             continue
         for i in range(start[j], stop[j]):
@@ -333,26 +334,26 @@ def ranked_places(keys, start, stop, rank, key, equal, exact, order, out):  # ty
 
 
 @routine
-def go_order(values, index, first, n, order):  # type: ignore[no-untyped-def]
+def go_order(values, index, first, n, order, release):  # type: ignore[no-untyped-def]
     """order[:n] (i8): the rows of a slice by value as Go's sort.Sort leaves them."""
     for i in range(n):
         order[i] = first + i if index is None else index[first + i]
-    sort_by_float(values, order, 0, n)
+    sort_by_float(values, order, 0, n, release)
 
 
 @kernel
-def sorted_rows(values, index, start, stop, rank, order, out):  # type: ignore[no-untyped-def]
+def sorted_rows(values, index, start, stop, rank, order, out, release=0):  # type: ignore[no-untyped-def]
     """The row of a given rank in each slice by sorting it: for values with NaNs, which have no rank but a place after
     Go's sort. rank, out: i8[m], -1 for none; order: i8, room for the longest slice."""
     for j in range(start.size):
         out[j] = -1
         if rank[j] >= 0:
-            go_order(values, index, start[j], stop[j] - start[j], order)
+            go_order(values, index, start[j], stop[j] - start[j], order, release)
             out[j] = order[rank[j]]
 
 
 @kernel
-def mode_rows(values, time, index, start, stop, order, out):  # type: ignore[no-untyped-def]
+def mode_rows(values, time, index, start, stop, order, out, release=0):  # type: ignore[no-untyped-def]
     """A row that holds the most frequent value, by the scan of FloatModeReduceSlice; -1 for an empty slice.
 
     Of equally frequent values the larger wins, unless the first time of its run is after that of the best one's last
@@ -364,7 +365,7 @@ def mode_rows(values, time, index, start, stop, order, out):  # type: ignore[no-
         out[j] = -1
         if n == 0:
             continue
-        go_order(values, index, first, n, order)
+        go_order(values, index, first, n, order, release)
         best = order[0]
         best_count = 0
         count = 0
@@ -396,7 +397,7 @@ def worse(largest, values, time, a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def best_rows(values, time, index, start, stop, n, largest, out, count):  # type: ignore[no-untyped-def]
+def best_rows(values, time, index, start, stop, n, largest, out, count, release=0):  # type: ignore[no-untyped-def]
     """The n largest (or smallest) rows of each slice, the best first, of equal ones the earliest.
 
     values: f8 or i8; out: i8, the rows of all slices one after another; count: i8[m]. A heap of the best so far, the
@@ -436,7 +437,7 @@ def best_rows(values, time, index, start, stop, n, largest, out, count):  # type
                     heap[at] = heap[child]
                     heap[child] = t
                     at = child
-        order = BY_KEY_DOWN_THEN_TIE if largest else BY_KEY_THEN_TIE
+        order = (BY_KEY_DOWN_THEN_TIE if largest else BY_KEY_THEN_TIE) + release
         sort_by_two(values, time, heap, 0, held, order)  # type: ignore[arg-type]
         count[j] = held
         base += held
