@@ -7,7 +7,7 @@ are answered, thousands at once where there are as many, and the points that no 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,37 +130,42 @@ class ServerRuns(Runs):
 class LocalRuns(Runs):
     """The runs of queries that are answered from points as they pass.
 
-    start: None: so that the first point is read. stop: None: until the last point has been read. Raises TaskFailed
-    where a database would refuse a query.
+    start: None: so that the first point is read. stop: None: until the last point has been read. replay: as in
+    Kapacitor's replay the database holds all points before it is asked, and a query that fails ends the task; else one
+    that fails has no answer, and is counted. Raises TaskFailed where a database would refuse a query.
     """
 
-    def __init__(self, graph: Graph, start: int | None, stop: int | None) -> None:
+    def __init__(self, graph: Graph, start: int | None, stop: int | None, *, replay: bool = False) -> None:
         super().__init__(graph, NEVER if start is None else start, stop)
-        self.started, self.stopped = start is not None, stop is not None
+        self.started, self.stopped, self.replay = start is not None, stop is not None, replay
         self.evaluators = {q.place: _evaluator(q.op) for q in self.queries}
-        self.history = History()
+        reach = [e.reach() for e in self.evaluators.values()]
+        self.before, self.behind = (max(r[i] for r in reach) for i in range(2))
+        self.history = History(whole=replay)
         self.came = 0  # points since queries were last answered
         self.first, self.latest = END_OF_TIME, NEVER
 
     def reads(self) -> Mapping[str, Any]:
         """What a source has to deliver, as the READS of a module say it, with the bounds `start` and `stop` in ns."""
         needs = [self.evaluators[q.place].needs() for q in self.queries]
-        measurements, tags, fields = (
-            None if any(n[i] is None for n in needs) else sorted({x for n in needs for x in n[i] or ()})
-            for i in range(3)
-        )
         return {
-            "measurements": ("",) if measurements is None else tuple(measurements),
-            "tags": tags,
-            "fields": fields,
-            "where": needs[0][3] if len(needs) == 1 else (),
-            "start": min(q.next_start() for q in self.queries) if self.started else None,
-            "stop": max(q.until - q.op.offset for q in self.queries) if self.stopped else None,
+            "measurements": _all(n.measurements for n in needs) or ("",),
+            "tags": _all(n.tags for n in needs),
+            "fields": _all(n.fields for n in needs),
+            "where": needs[0].conjuncts if len(needs) == 1 else (),
+            "start": min(q.next_start() for q in self.queries) - self.before if self.started else None,
+            "stop": max(q.until - q.op.offset for q in self.queries) + self.behind if self.stopped else None,
         }
 
     def ask(self, query: Scheduled, ticks: Array) -> Segments:
         start, stop = query.op.ranges(ticks)
-        return query.op.batches(self.evaluators[query.place].answer(self.history, start, stop), stop)
+        evaluator = self.evaluators[query.place]
+        batches = query.op.batches(evaluator.answer(self.history, start, stop), stop)
+        if self.replay and evaluator.errors:
+            raise TaskFailed(f"{query.op.name}: {next(iter(evaluator.errors))}")
+        query.op.errors.update(evaluator.errors)
+        evaluator.errors.clear()
+        return batches
 
     def take(self, rows: Rows, horizon: int) -> Iterator[dict[int, Segments]]:
         """Take points; all before `horizon` (ns) have come. Yields batches for `Graph.feed`."""
@@ -191,14 +196,20 @@ class LocalRuns(Runs):
 
     def _answered(self, horizon: int) -> Iterator[dict[int, Segments]]:
         self._begin()
-        yield from self.rounds(horizon, self._most())
-        self.history.forget(min(q.next_start() for q in self.queries))
+        yield from self.rounds(horizon - self.behind if horizon < END_OF_TIME else horizon, self._most())
+        self.history.forget(min(q.next_start() for q in self.queries) - self.before)
 
     def _most(self) -> int:
         """How many ticks may be answered at once."""
         density = self.history.points / max(1, self.latest - self.first)
         covered = max(density * q.op.period for q in self.queries)
         return int(min(max(COVERED / max(covered, 1.0), 1), MOST_TICKS))
+
+
+def _all(names: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """All names of several readers, sorted; None, which stands for all there are, where one of them is."""
+    found = list(names)
+    return None if None in found else tuple(sorted({n for some in found for n in some or ()}))
 
 
 def _evaluator(op: Query) -> Evaluator:

@@ -33,11 +33,14 @@ def recorded(graph: Graph, paths: Sequence[Path], problems: Problems) -> Iterabl
     return read_recording(paths[0], problems=problems)
 
 
-def stored(graph: Graph, rows: Iterable[Rows], home: DBRP, start: int | None, stop: int | None) -> Iterator[Entering]:
+def stored(
+    graph: Graph, rows: Iterable[Rows], home: DBRP, start: int | None, stop: int | None, problems: Problems
+) -> Iterator[Entering]:
     """What points that stand for a database, in any order, are to a task: a stream task takes those between `start` and
     `stop` (ns), a batch task what its queries answer when they are run between them, as Kapacitor's batch replay does.
 
-    home: database and retention policy of points that name none. Raises TaskFailed where the task may not ask so.
+    home: database and retention policy of points that name none. What a database would not take is counted in
+    `problems`. Raises TaskFailed where the task may not ask so.
     """
     placed = (at_home(some, home) for some in rows)
     if not queries(graph):
@@ -46,10 +49,11 @@ def stored(graph: Graph, rows: Iterable[Rows], home: DBRP, start: int | None, st
     from tickc.runtime.queries import LocalRuns, check_access
 
     check_access(graph, home)
-    runs = LocalRuns(graph, start, stop)
+    runs = LocalRuns(graph, start, stop, replay=True)
     for some in placed:
         yield from runs.take(some, NEVER)
     yield from runs.finish()
+    problems.counts.update(runs.history.dropped)
 
 
 def _within(rows: Rows, start: int | None, stop: int | None) -> Rows:

@@ -63,7 +63,8 @@ class Case:
         if self.batches:
             return list(replay.recorded(graph, self.batches, Problems()))
         start, stop = nanoseconds(self.range["start"]), nanoseconds(self.range["stop"])
-        return list(replay.stored(graph, open_inputs(self.data, check_order=False), ("db", "rp"), start, stop))
+        rows = open_inputs(self.data, check_order=False)
+        return list(replay.stored(graph, rows, ("db", "rp"), start, stop, Problems()))
 
     def compile(self, without: Any = ()) -> Task:
         return tickc.compile(self.script, self.vars, name=self.name, without=without)

@@ -629,7 +629,7 @@ def _recorded(graph: Graph, recordings: Sequence[str], o: dict[str, Any]) -> tup
         return replay.recorded(graph, recordings, problems), problems
     source = open_inputs(o["data"], check_order=False)
     home = (o["db"] or "", o["rp"] or "")
-    return replay.stored(graph, source, home, o["start"], o["stop"]), source.problems
+    return replay.stored(graph, source, home, o["start"], o["stop"], source.problems), source.problems
 
 
 def _tell_problems(problems: Problems) -> None:

@@ -184,7 +184,7 @@ class Task:
 
                 data = open_inputs(data, check_order=False)
             rows = [data] if isinstance(data, Rows) else data
-            return replay.stored(graph, rows, home, nanoseconds(start), nanoseconds(stop))
+            return replay.stored(graph, rows, home, nanoseconds(start), nanoseconds(stop), Problems())
         if isinstance(recording, Rows):
             return [recording]
         if isinstance(recording, (str, Path)):
