@@ -366,11 +366,11 @@ class Groups:
         return known
 
     def known(self, group: Group) -> int:
-        """The code of a group of another table; a mark may bring one that no message has brought."""
+        """The code of a group of another table. One that only a mark has brought has no name but that in its id."""
         found = self.codes.get(group.id)
         if found is None:
             found = self.codes[group.id] = len(self.members)
-            self.members.append(replace(group, name=""))
+            self.members.append(group if group.by_name else replace(group, name=""))
         return found
 
 

@@ -10,6 +10,7 @@ those of the rows before and after it (docs/decisions/data-time.md).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -451,14 +452,58 @@ _NO_ROWS = np.zeros(0, np.int64)
 def _received(op: Operator, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
     """What comes out of an operator for what its parents made in a round.
 
-    Of several parents, marks are given one by one, after the batches that stand before them.
+    Of several parents, marks are given by themselves, after all that comes before them: what has a lower `seq`, or the
+    same and an earlier parent, or is of the same parent and stands before.
     """
     if len(inputs) == 1 or not any(isinstance(message, Marks) for given in inputs for message in given):
         yield from op.round(inputs)
         return
+    queues = [_Queue(given) for given in inputs]
+    for seq, parent, place, run in sorted(_runs(inputs), key=lambda run: run[:3]):
+        sides = ("right" if p < parent else "left" for p in range(len(inputs)))
+        before = [
+            q.before(place, AT_THE_END, "right") if p == parent else q.before(len(q.given), seq, side)
+            for p, (q, side) in enumerate(zip(queues, sides))
+        ]
+        if any(before):
+            yield from op.round(before)
+        yield from op.marks_of(parent, run)
+    yield from op.round([q.before(len(q.given), AT_THE_END, "right") for q in queues])
+
+
+def _runs(inputs: Sequence[Sequence[Any]]) -> Iterator[tuple[int, int, int, Marks]]:
+    """The marks among what parents made, those of one `seq` together: their seq, parent and place in its list."""
     for parent, given in enumerate(inputs):
-        for message in given:
-            if isinstance(message, Marks):
-                yield from op.marks_of(parent, message)
-            else:
-                yield from op.round([[message] if p == parent else [] for p in range(len(inputs))])
+        for place, marks in enumerate(given):
+            if isinstance(marks, Marks):
+                edges = [0, *(np.flatnonzero(np.diff(marks.seq)) + 1).tolist(), len(marks)]
+                for a, b in itertools.pairwise(edges):
+                    yield int(marks.seq[a]), parent, place, marks.take(slice(a, b))
+
+
+class _Queue:
+    """What one parent made in a round, of which more and more is given on."""
+
+    def __init__(self, given: Sequence[Any]) -> None:
+        self.given = given
+        self.place = self.row = 0  # where the rest begins: in the list, and in the batch there
+
+    def before(self, place: int, seq: int, side: Any) -> list[Batch]:
+        """The next batches that stand before `place`, as far as their messages come before `seq` (side "left") or not
+        after it ("right")."""
+        found: list[Batch] = []
+        while self.place < place:
+            batch = self.given[self.place]
+            if isinstance(batch, Marks):
+                if seq < int(batch.seq[-1]) or (seq == int(batch.seq[-1]) and side == "left"):
+                    break
+                self.place += 1
+                continue
+            end = int(np.searchsorted(batch.seq, seq, side))
+            if end > self.row:
+                found.append(batch if end - self.row == len(batch) else batch.take(slice(self.row, end)))
+            if end < len(batch):
+                self.row = end
+                break
+            self.place, self.row = self.place + 1, 0
+        return found

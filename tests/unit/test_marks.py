@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tickc.runtime.nodes.block import Chain
 from tickc.runtime.nodes.eval import Eval, Where
 from tickc.runtime.nodes.group import GroupBy
 from tickc.runtime.nodes.influxql import InfluxQL
+from tickc.runtime.nodes.join import Union
 from tickc.runtime.nodes.rows import Default, Delete, NoOp, Sample
 from tickc.runtime.nodes.sequence import ChangeDetect, Derivative, StateCount
 from tickc.runtime.nodes.window import CountWindow, TimeWindow
@@ -50,6 +53,19 @@ def test_among_groups_of_another_table() -> None:
     assert found.groups is other
     assert found.group.tolist() == [1, 0]
     assert (other[1].id, other[1].name, dict(other[1].tags)) == ("host=a", "", {"host": "a"})
+
+
+def test_a_group_by_measurement_keeps_its_id_below_an_operator_that_changes_groups() -> None:
+    one = Groups()
+    one.code("m", True, {"host": "a"})
+    alone = marks(one, (1, "m\nhost=a", BARRIER)).among(Groups())
+    assert (alone.groups[0].id, alone.groups[0].name) == ("m\nhost=a", "m")
+    found = list(Delete(name="e", tags=("host",)).receive(alone))
+    assert told(found) == [("m\nhost=a", BARRIER)]
+    union = Union(name="u", parents=2)
+    list(union.round([[points(at(0, 1))], [points(at(0, 1))]]))
+    assert told(union.marks_of(0, alone)) == [("m\nhost=a", BARRIER)]
+    assert [g.id for g in union.groups.groups] == ["host=a", "m\nhost=a"]
 
 
 @pytest.mark.parametrize(
@@ -204,3 +220,69 @@ def test_an_alert_forgets_the_level_of_a_group() -> None:
     anew = tickc.compile(script.format(".delete(TRUE)")).replay(given, clock="data").to_json()["alerts"]["x"]
     assert [e["time"][17:19] for e in kept] == ["40"]
     assert [e["time"][17:19] for e in anew] == ["40", "00"]
+
+
+class Told(Operator):
+    """Notes what it is given of its parents, in order: parent, seq, and whether it was a mark."""
+
+    def __init__(self) -> None:
+        super().__init__(name="told")
+        self.found: list[tuple[int, int, bool]] = []
+
+    def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
+        given = [(int(s), p) for p, batches in enumerate(inputs) for b in batches for s in b.seq]
+        self.found += [(p, s, False) for s, p in sorted(given)]
+        return ()
+
+    def marks_of(self, parent: int, marks: Marks) -> Iterable[Any]:
+        self.found += [(parent, int(s), True) for s in marks.seq]
+        return ()
+
+
+def test_marks_among_rows_of_several_parents_come_in_order_of_seq() -> None:
+    given = points([(i, {"host": "a"}, {"v": 1}) for i in range(12)])
+
+    def some(*seq: int) -> Any:
+        return replace(given.take(np.array(seq)), seq=np.array(seq))
+
+    def barriers(*seq: int) -> Marks:
+        m = marks(given.groups, *((0, "host=a", BARRIER) for _ in seq))
+        return replace(m, seq=np.array(seq))
+
+    told_of = Told()
+    graph = Graph()
+    entries = [graph.add(Operator(name=f"entry{i}")) for i in range(3)]
+    graph.add(told_of, *entries)
+    first = [some(0, 2, 2, 5), barriers(5, 7), some(7, 8)]
+    second = [barriers(1), some(2, 5), some(6, 7), barriers(8)]
+    third = [some(1, 4, 5, 7, 8, 9)]
+    list(graph.push({0: first, 1: second, 2: third}))
+    lists = [
+        [(p, int(s), isinstance(m, Marks)) for m in made for s in m.seq]
+        for p, made in enumerate((first, second, third))
+    ]
+    expected = sorted((x for made in lists for x in made), key=lambda x: (x[1], x[0]))
+    assert told_of.found == expected
+    for p, made in enumerate(lists):
+        assert [x for x in told_of.found if x[0] == p] == made
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_barriers_that_rows_release_above_a_join(seed: int) -> None:
+    """A union holds barriers until rows let them pass, so that marks and rows come in one round."""
+    script = """
+var all = stream|from().measurement('m').groupBy('host')
+var a = all|barrier().idle(3s)
+var u = a|union(all|where(lambda: "v" > 1))
+u|join(all|where(lambda: "v" < 3)).as('x', 'y').fill('null').tolerance(2s)|httpOut('joined')
+u|union(a)|window().period(4s).every(4s)|count('v')|httpOut('counted')
+"""
+    chance = np.random.default_rng(seed)
+    steps = np.cumsum(chance.integers(0, 6, 60))
+    given = rows([(int(t), {"host": "ab"[chance.integers(2)]}, {"v": int(chance.integers(4))}) for t in steps])
+    task = tickc.compile(script)
+    expected = task.replay(given, clock="data").to_json()["sinks"]
+    assert expected["joined"] and expected["counted"]
+    for cuts in (range(61), sorted({0, 60, *chance.integers(0, 60, 5).tolist()})):
+        pieces = [given.take(slice(a, b)) for a, b in pairwise(cuts)]
+        assert task.replay(pieces, clock="data").to_json()["sinks"] == expected
