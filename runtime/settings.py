@@ -171,8 +171,10 @@ def _clusters(tables: Any, path: str | PathLike[str]) -> dict[str, Cluster]:
         folder = Path(path).parent
         for file in ("ssl-ca", "ssl-cert", "ssl-key"):
             texts[file] = str(folder / texts[file]) if texts[file] else ""
-        flags = {"default": bool(table.get("default")), "insecure": bool(table.get("insecure-skip-verify"))}
-        clusters[name] = Cluster(name, tuple(urls), **flags, **{_CLUSTER[k]: v for k, v in texts.items()})
+        clusters[name] = Cluster(
+            name, tuple(urls), default=bool(table.get("default")), insecure=bool(table.get("insecure-skip-verify")),
+            **{_CLUSTER[k]: v for k, v in texts.items()},
+        )  # fmt: skip
     return clusters
 
 

@@ -16,7 +16,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.target = port
         self.cuts: list[int] = []
-        self.broken = 0
+        self.broken = self.passed = 0  # connections so far, and bytes of answers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -50,6 +50,7 @@ class Proxy:
                     break
                 client.sendall(data)
                 passed += len(data)
+                self.passed += len(data)
         for one in (client, server):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)  # which wakes the thread that reads it

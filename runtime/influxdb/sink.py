@@ -274,6 +274,14 @@ def _batches(lines: Sequence[str]) -> list[list[str]]:
 
 
 @dataclass(frozen=True)
+class Destination:
+    """Where influxDBOut writes to, and the folder of the spool."""
+
+    address: Address
+    spool: Path
+
+
+@dataclass(frozen=True)
 class _Way:
     """How the points of one node are written. interval: seconds."""
 
@@ -286,23 +294,23 @@ class _Way:
 class Delivery:
     """The sinks of a run whose influxDBOut nodes write to servers; all others are those of `inner`."""
 
-    def __init__(self, inner: Sinks, graph: Graph, address: Address, settings: Settings | None, spool: Path) -> None:
+    def __init__(self, inner: Sinks, graph: Graph, to: Destination, settings: Settings | None) -> None:
         """Asks the servers whether they are there, and creates the databases that nodes want created.
 
-        Nodes write to `address`, those with a cluster to the [[influxdb]] of that name. Raises SourceError, OutputError
-        and SettingsError.
+        Nodes write to the address of `to`, those with a cluster to the [[influxdb]] of that name. Raises SourceError,
+        OutputError and SettingsError.
         """
         from tickc.runtime.backfill import operators
 
-        self.inner, self.address = inner, address
+        self.inner, self.address = inner, to.address
         self.writers: dict[str, Writer] = {}
         nodes = [op for op in operators(graph) if isinstance(op, InfluxDBOut) and op.kind == InfluxDBOut.kind]
-        addresses = {n.name: named(c, settings) if (c := n.delivery.get("cluster")) else address for n in nodes}
+        addresses = {n.name: named(c, settings) if (c := n.delivery.get("cluster")) else to.address for n in nodes}
         try:
             for own in dict.fromkeys(addresses.values()):
                 if own.base not in self.writers:
                     theirs = [node for node in nodes if addresses[node.name].base == own.base]
-                    self.writers[own.base] = _writer(own, theirs, spool)
+                    self.writers[own.base] = _writer(own, theirs, to.spool)
         except BaseException:
             self.abort()
             raise
@@ -368,6 +376,8 @@ class Delivery:
 
     def notes(self) -> Iterator[str]:
         """What the user may not expect."""
+        if not self.writers:
+            yield f"the script has no influxDBOut, so nothing was written to {self.address.base}"
         for base, writer in self.writers.items():
             tally = writer.tally
             yield from (f"{base}: {note}" for note in tally.notes)

@@ -124,7 +124,10 @@ def test_queries_that_are_refused(influxd: Influxd) -> None:
     assert failing(server, "SELECT v FROM nowhere.autogen.m").message == "InfluxDB: database not found: nowhere"
 
 
-def test_a_server_that_dies_between_queries(start_influxd: Callable[..., Influxd]) -> None:
+def test_a_server_that_dies_between_queries(
+    start_influxd: Callable[..., Influxd], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tickc.runtime.influxdb.client.TELL_AFTER", 0.2)
     influxd = start_influxd()
     database = influxd.database()
     influxd.write("\n".join(f"m v={i} {i}" for i in range(60)), database)
@@ -134,6 +137,8 @@ def test_a_server_that_dies_between_queries(start_influxd: Callable[..., Influxd
     threading.Timer(0.5, influxd.start).start()
     found.extend(answers)
     assert [a.fields["v"].at(0) for a in found] == list(range(60))
+    assert f"waiting for InfluxDB: cannot reach InfluxDB at {influxd.address}: connection refused" in caplog.messages
+    assert f"InfluxDB at {influxd.address} is back" in caplog.messages
 
 
 def test_patience_ends(influxd: Influxd) -> None:

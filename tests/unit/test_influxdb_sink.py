@@ -21,7 +21,7 @@ from tickc.runtime.batch import Rows
 from tickc.runtime.emitted import emitted
 from tickc.runtime.influxdb import sink as module
 from tickc.runtime.influxdb.address import parse
-from tickc.runtime.influxdb.sink import Delivery, refusals
+from tickc.runtime.influxdb.sink import Delivery, Destination, refusals
 from tickc.runtime.influxdb.spool import Spool, Target
 from tickc.runtime.outputs import Tables
 from tickc.runtime.settings import Cluster, Settings, SettingsError
@@ -38,7 +38,7 @@ class Run:
     def __init__(self, url: str, spool: Path, script: str = COPY, settings: Settings | None = None) -> None:
         self.graph = tickc.compile(script).build()
         self.tables = Tables()
-        self.delivery = Delivery(self.tables, self.graph, parse(url, settings, {}), settings, spool)
+        self.delivery = Delivery(self.tables, self.graph, Destination(parse(url, settings, {}), spool), settings)
         self.sinks: dict[tuple[str, str], Any] = {}
 
     def feed(self, rows: Rows) -> None:
