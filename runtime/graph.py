@@ -258,6 +258,7 @@ class Graph:
         self.clock = Clock()
         self.timers: list[Operator] = []  # operators that want to be called at certain times
         self.entered = 0  # points that sources took
+        self.rounds = 0  # that have begun
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
@@ -299,6 +300,7 @@ class Graph:
         where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed after the round in
         which an operator ends the task.
         """
+        self.rounds += 1
         readers = Counter(p for parents in self.parents for p in parents)
         made: dict[int, list[Batch]] = {}
         failure: TaskFailed | None = None

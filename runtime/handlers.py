@@ -13,9 +13,11 @@ import subprocess
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from tickc.runtime.events import LEVELS, Events
 from tickc.runtime.gotemplate import TemplateError
@@ -72,12 +74,14 @@ def reaching(graph: Graph, outside: Outside, outputs: Iterable[Output]) -> Itera
 def connect(graph: Graph, outside: Outside) -> Handlers:
     """Give the operators of a graph what they may use; returns the handlers of its alerts."""
     modes: dict[str, int] = {}
+    logs: Counter[str] = Counter()
     for owner in graph.operators:
         for operator in (owner, *getattr(owner, "steps", ())):
             modes.update(getattr(operator, "modes", {}))
+            logs.update({*getattr(operator, "logs", ())})
             if hasattr(operator, "connect"):
                 operator.connect(outside)
-    handlers = Handlers(outside, modes)
+    handlers = Handlers(outside, modes, {path for path, alerts in logs.items() if alerts > 1}, graph)
     graph.shared["handlers"] = handlers
     return handlers
 
@@ -93,9 +97,13 @@ class Tally:
 class Handlers:
     """The handlers that were called so far, by name."""
 
-    def __init__(self, outside: Outside, modes: Mapping[str, int] | None = None) -> None:
-        """modes: permissions of log files, by path."""
-        self.outside, self.modes = outside, modes or {}
+    def __init__(
+        self, outside: Outside, modes: Mapping[str, int], shared: Collection[str] = (), graph: Graph | None = None
+    ) -> None:
+        """modes: permissions of log files, by path; shared: the paths that several alerts of `graph` write to."""
+        self.outside, self.modes, self.shared, self.graph = outside, modes, shared, graph
+        self._mixed: dict[str, list[Events]] = {}  # what shared logs got in the last round
+        self._round = 0
         self.tallies: dict[str, Tally] = {}
         self._workers: dict[Any, Worker | str] = {}  # a text: why it is not called
 
@@ -103,7 +111,12 @@ class Handlers:
         """Queue the events of an output for its handler; outputs of other kinds are ignored."""
         if not self.outside.handlers:
             return
-        if output.kind == "alert":
+        if self.graph is not None and self.graph.rounds != self._round:
+            self._mix()
+            self._round = self.graph.rounds
+        if output.kind == "alert" and output.name in self.shared:
+            self._mixed.setdefault(output.name, []).append(output.payload)
+        elif output.kind == "alert":
             self._deliver(("log", output.name), "log", {"path": output.name}, output.payload)
         elif output.kind == "handler":
             settings, events = output.payload
@@ -111,6 +124,7 @@ class Handlers:
 
     def close(self, drain: float | None = None) -> None:
         """Empty the queues, in no more seconds than `drain` (None: as `outside` says)."""
+        self._mix()
         deadline = time.monotonic() + (self.outside.drain if drain is None else drain)
         workers = [w for w in self._workers.values() if isinstance(w, Worker)]
         for worker in workers:
@@ -122,14 +136,24 @@ class Handlers:
         """For each handler the events that were delivered, and those that were not by reason."""
         return {k: {"delivered": t.delivered, "failed": dict(t.failed)} for k, t in self.tallies.items()}
 
-    def _deliver(self, key: Any, kind: str, settings: Mapping[str, Any], events: Events) -> None:
+    def _mix(self) -> None:
+        """Deliver what shared logs got in a round, in the order of the input rows that caused it."""
+        mixed, self._mixed = self._mixed, {}
+        for path, events in mixed.items():
+            self._deliver(("log", path), "log", {"path": path}, *events)
+
+    def _deliver(self, key: Any, kind: str, settings: Mapping[str, Any], *events: Events) -> None:
         worker = self._workers.get(key)
         if worker is None:
             worker = self._workers[key] = self._worker(kind, settings)
-        if isinstance(worker, Worker):
-            worker.put(events)
-        else:
-            self.tallies[kind].failed[worker] += len(events)
+        if not isinstance(worker, Worker):
+            self.tallies[kind].failed[worker] += sum(map(len, events))
+            return
+        items = [item for some in events for item in worker.handler.items(some)]
+        if len(events) > 1:
+            order = np.argsort(np.concatenate([some.data.seq for some in events]), kind="stable")
+            items = [items[i] for i in order.tolist()]
+        worker.put(items)
 
     def _worker(self, kind: str, settings: Mapping[str, Any]) -> Worker | str:
         try:
@@ -185,9 +209,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"tickc {type(handler).__name__}", daemon=True)
         self._thread.start()
 
-    def put(self, events: Events) -> None:
-        """Queue events, as far as there is room."""
-        items = self.handler.items(events)
+    def put(self, items: Iterable[Any]) -> None:
+        """Queue what the handler made of events (None: it could not), as far as there is room."""
         with self._changed:
             for item in items:
                 if item is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from tickc.runtime.batch import Text
+import numpy as np
+
+from tickc.runtime.batch import Array, Text
 from tickc.runtime.events import LEVELS, Events
 from tickc.runtime.gotemplate.gojson import json_string
 from tickc.runtime.graph import Output
@@ -16,52 +18,73 @@ from tickc.runtime.rowtext import json_rows, json_times, lines
 
 
 class Results:
-    """Collects outputs. What JSON cannot hold (NaN, infinity) is left out, as Kapacitor's encoder refuses it."""
+    """Collects outputs. What JSON cannot hold (NaN, infinity) is left out, as Kapacitor's encoder refuses it.
+
+    What several nodes send to one name stands in the order of the input rows that caused it, and, where one row caused
+    several entries, of the nodes in the script; so it does not depend on how the input is batched.
+    """
 
     def __init__(self, task: str) -> None:
         self.task = task
-        self._sinks: dict[str, list[str]] = defaultdict(list)
-        self._alerts: dict[str, list[str]] = defaultdict(list)
-        self._writes: dict[str, list[str]] = defaultdict(list)
+        self._sinks: dict[str, _Entries] = defaultdict(_Entries)
+        self._alerts: dict[str, _Entries] = defaultdict(_Entries)
+        self._writes: dict[str, _Entries] = defaultdict(_Entries)
         self.failure: str | None = None  # why the task ended before its input did
 
     def add(self, output: Output) -> None:
         """Take one output of the graph; kinds that leave no trace in the results are ignored."""
+        operator, payload = output.operator, output.payload
         match output.kind:
             case "httpOut":
-                found = (f'{{"series":[{row}]}}' for row in json_rows(output.payload) if row is not None)
-                _extend(self._sinks, output.name, found)
+                entries = [None if row is None else f'{{"series":[{row}]}}' for row in json_rows(payload)]
+                self._sinks[output.name].add(operator, payload.seq, entries)
             case "alert":
-                found = (event for event in json_events(output.payload) if event is not None)
-                _extend(self._alerts, output.name, found)
+                self._alerts[output.name].add(operator, payload.data.seq, json_events(payload))
             case "influxDBOut":
-                self._write(output.payload)
+                self._write(operator, payload)
 
-    def _write(self, write: Write) -> None:
+    def _write(self, operator: str, write: Write) -> None:
+        found: dict[str, tuple[list[int], list[str | None]]] = defaultdict(lambda: ([], []))
         rows = write.rows
-        for target, line in zip(_targets(rows.database, rows.policy), lines(rows, write.unit)):
-            self._writes[target].append(line)
+        for target, seq, line in zip(_targets(rows.database, rows.policy), write.seq.tolist(), lines(rows, write.unit)):
+            found[target][0].append(seq)
+            found[target][1].append(json_string(line))
+        for target, (seqs, texts) in found.items():
+            self._writes[target].add(operator, np.array(seqs, np.int64), texts)
 
     def text(self) -> str:
-        """The document as JSON text, numbers written as Go writes them."""
-        sinks, alerts = _members(self._sinks), _members(self._alerts)
-        writes = ",".join(f"{json_string(k)}:[{','.join(map(json_string, v))}]" for k, v in self._writes.items())
+        """The document as JSON text, numbers written as Go writes them; names in alphabetical order."""
+        sinks, alerts, writes = map(_members, (self._sinks, self._alerts, self._writes))
         failure = "" if self.failure is None else f',"runtime_error":{json_string(self.failure)}'
         return f'{{"sinks":{{{sinks}}},"alerts":{{{alerts}}},"writes":{{{writes}}}{failure}}}'
 
     def to_json(self) -> dict[str, Any]:
-        """The document: sinks, alerts and writes by name, each in the order in which it came."""
+        """The document: sinks, alerts and writes by name."""
         return json.loads(self.text())
 
 
-def _extend(where: dict[str, list[str]], name: str, found: Iterable[str]) -> None:
-    entries = list(found)
-    if entries:
-        where[name].extend(entries)
+class _Entries:
+    """The JSON of what was sent to one name."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[str, Array, Sequence[str | None]]] = []
+
+    def add(self, operator: str, seq: Array, texts: Sequence[str | None]) -> None:
+        """Take entries of one round, which the input rows `seq` caused; None is left out."""
+        self.parts.append((operator, seq, texts))
+
+    def ordered(self) -> list[str]:
+        """The entries in their order: parts came in that of the rounds, and in a round of the operators."""
+        texts = [text for _, _, part in self.parts for text in part]
+        if len({operator for operator, _, _ in self.parts}) > 1:
+            order = np.argsort(np.concatenate([seq for _, seq, _ in self.parts]), kind="stable")
+            texts = [texts[i] for i in order.tolist()]
+        return [text for text in texts if text is not None]
 
 
-def _members(lists: dict[str, list[str]]) -> str:
-    return ",".join(f"{json_string(name)}:[{','.join(entries)}]" for name, entries in lists.items())
+def _members(entries: dict[str, _Entries]) -> str:
+    found = ((name, entries[name].ordered()) for name in sorted(entries))
+    return ",".join(f"{json_string(name)}:[{','.join(texts)}]" for name, texts in found if texts)
 
 
 def _targets(database: Text, policy: Text) -> list[str]:

@@ -59,9 +59,9 @@ def pipelines(draw: st.DrawFn) -> str:
     ]
     for i in range(draw(st.integers(1, 3))):
         steps = draw(st.lists(st.tuples(st.sampled_from(STREAM), predicates), min_size=1, max_size=4))
-        # what two alerts write to one log is in no order between them, so each has its own
-        chain = "".join(make(p).replace("inner", f"inner{i}_{k}") for k, (make, p) in enumerate(steps))
-        lines.append(f"src{chain}|httpOut('out{i}')|influxDBOut().database('d{i}')")
+        chain = "".join(make(p) for make, p in steps)  # alerts of all branches write to one log
+        more = draw(st.sampled_from([f"|httpOut('out{i}')", "|httpOut('out')"]))
+        lines.append(f"src{chain}{more}|influxDBOut().database('{draw(st.sampled_from(['d', f'd{i}']))}')")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ import stat
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,27 @@ def test_a_log_file_is_appended_to_with_its_mode(tmp_path: Path) -> None:
     told(compiled)
     assert [json.loads(line) for line in log.read_text().splitlines()] == expected * 2
     assert stat.S_IMODE(log.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("cuts", [[0, 12], [0, 5, 6, 12], list(range(13))])
+def test_two_alerts_on_one_log_write_in_the_order_of_the_rows(tmp_path: Path, cuts: list[int]) -> None:
+    log, other = tmp_path / "events.log", tmp_path / "other.log"
+    script = f"""
+var all = stream|from()
+all|alert().id('first').crit(lambda: "v" % 2 == 0).all().log('{log}').log('{other}')
+all|alert().id('second').crit(lambda: "v" % 3 == 0).log('{log}')
+"""
+    given = rows([(i, {"host": "a"}, {"v": i}) for i in range(12)])
+    compiled = tickc.compile(script, name="t")
+    graph = compiled.build()
+    pieces = [given.take(slice(a, b)) for a, b in pairwise(cuts)]
+    for _ in closing(graph, reaching(graph, Outside(handlers=True), graph.run(pieces))):
+        pass
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    numbers = [(int(e["time"][-3:-1]) - 40, e["id"]) for e in events]
+    assert numbers == sorted(numbers) and len({i for i, e in numbers if e == "second"}) == 8
+    assert compiled.replay(pieces).to_json()["alerts"][str(log)] == events
+    assert [json.loads(line) for line in other.read_text().splitlines()] == [e for e in events if e["id"] == "first"]
 
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from streams import T, points, rows
 
+import tickc
 from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.graph import Output
 from tickc.runtime.kinds import Kind
@@ -81,6 +84,25 @@ def test_document() -> None:
         f'"writes":{{"db.rp":["m,host=a v=3 {T}"],"out.rp":["m w=1i {T + 10**9}"]}}}}'
     )
     assert results.to_json()["writes"]["db.rp"] == [f"m,host=a v=3 {T}"]
+
+
+@pytest.mark.parametrize("cuts", [[0, 8], [0, 3, 4, 8], list(range(9))])
+def test_what_several_nodes_send_to_one_name_is_in_the_order_of_the_rows(cuts: list[int]) -> None:
+    script = """
+var all = stream|from()
+var even = all|where(lambda: "v" % 2 == 0)
+even|eval(lambda: "v" * 10).as('v')|httpOut('x')|influxDBOut().database('d').retentionPolicy('r')
+all|httpOut('x')|influxDBOut().database('d')
+"""
+    given = rows([(i, {}, {"v": i}) for i in range(8)])
+    given = given.with_(policy=Text.constant("r", 8))
+    task = tickc.compile(script)
+    found = task.replay([given.take(slice(a, b)) for a, b in pairwise(cuts)])
+    shown = [s["series"][0]["values"][0][1] for s in found.to_json()["sinks"]["x"]]
+    assert shown == [0, 0, 1, 20, 2, 3, 40, 4, 5, 60, 6, 7]
+    written = [int(line.split("=")[1].split("i")[0]) for line in found.to_json()["writes"]["d.r"]]
+    assert written == shown
+    assert found.text() == task.replay(given).text()
 
 
 def test_a_sink_without_results_is_absent() -> None:
