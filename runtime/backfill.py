@@ -25,6 +25,8 @@ from tickc.runtime.udf import closing
 
 if TYPE_CHECKING:
     from tickc.runtime.handlers import Handlers, Outside
+    from tickc.runtime.influxdb.address import Address
+    from tickc.runtime.influxdb.sink import Delivery, Destination
     from tickc.runtime.queries import LocalRuns
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -71,7 +73,7 @@ class Summary:
     points_read: in the inputs, within the wanted time; points_entered: taken by the task; alerts: level -> events;
     dropped: operator -> reason -> points; left_out: reason -> rows and values that the sources could not use, and
     first_left_out the first ten with their places; handlers: what became of the events for each that was called, by
-    name; notes: what the user may not expect.
+    name; servers: likewise of the points for each InfluxDB that was written to; notes: what the user may not expect.
     """
 
     points_read: int = 0
@@ -83,6 +85,7 @@ class Summary:
     left_out: dict[str, int] = field(default_factory=dict)
     first_left_out: list[str] = field(default_factory=list)
     handlers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -119,12 +122,13 @@ class Run:
         self,
         graph: Graph,
         reads: Mapping[str, Any],
-        paths: Paths,
+        paths: Paths | Address,
         options: Options,
         outside: Outside | None = None,
     ) -> None:
-        """Opens the inputs; raises SourceError where they cannot be read."""
+        """Opens the inputs, files or an InfluxDB; raises SourceError where they cannot be read."""
         self.outside = outside
+        self.delivery: Delivery | None = None
         self.handlers: Handlers | None = None
         self.graph = graph
         graph.follow(options.clock)
@@ -135,11 +139,20 @@ class Run:
             options = replace(options, start=reads["start"], stop=reads["stop"])
         self.reads = reads
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
-        self.input = _open(reads, paths, options)
+        self.input = _open(graph, reads, paths, options)
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
         self._home = _home(graph)
+
+    def deliver(self, inner: Sinks, to: Destination | None) -> Sinks:
+        """`inner`, or, where influxDBOut writes to servers, sinks that do that and leave the rest to `inner`."""
+        if to is None:
+            return inner
+        from tickc.runtime.influxdb.sink import Delivery
+
+        self.delivery = Delivery(inner, self.graph, to, self.outside.settings if self.outside is not None else None)
+        return self.delivery
 
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
@@ -170,6 +183,10 @@ class Run:
         """Let go of what a run that was broken off holds."""
         if self.handlers is not None:
             self.handlers.close(0.0)
+        if self.delivery is not None:
+            self.delivery.abort()
+        if hasattr(self.input, "close"):
+            self.input.close()
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
@@ -223,13 +240,14 @@ class Run:
         summary.left_out = dict(problems.counts)
         summary.first_left_out = [str(p) for p in problems.first]
         summary.handlers = {} if self.handlers is None else self.handlers.summary()
+        summary.servers = {} if self.delivery is None else self.delivery.summary()
         summary.notes.extend(_notes(self))
 
 
 def backfill(
     graph: Graph,
     reads: Mapping[str, Any],
-    paths: Paths,
+    paths: Paths | Address,
     output: str | PathLike[str] | None = None,
     *,
     options: Options = Options(),
@@ -237,22 +255,24 @@ def backfill(
     overwrite: bool = False,
     on_step: OnStep | None = None,
     outside: Outside | None = None,
+    write_to: Destination | None = None,
 ) -> tuple[Summary, dict[str, Any] | None]:
-    """Run a graph over files. With `output` the results are written there, else they come as {sink: pyarrow.Table}.
+    """Run a graph over files or an InfluxDB. With `output` the results are written there, else they come as tables.
 
     form: parquet, arrow, jsonl or lp. on_step is called after each batch. outside: what the run may do to the world,
-    and what of it the task may name; None: nothing. Raises SourceError and OutputError; then, as
-    after any other error, nothing was written.
+    and what of it the task may name; None: nothing. write_to: the server that influxDBOut writes to; None: what it
+    writes are results like others. Raises SourceError and OutputError; then, as after any other error, nothing was
+    written.
     """
     from tickc.runtime.outputs import Folder, Tables
 
     if output is None:
         run, tables = Run(graph, reads, paths, options, outside), Tables()
-        _follow(run, tables, on_step)
+        _follow(run, run.deliver(tables, write_to), on_step)
         return run.summary, tables.result()
     with Folder(output, form, overwrite) as folder:
         run = Run(graph, reads, paths, options, outside)
-        _follow(run, folder, on_step)
+        _follow(run, run.deliver(folder, write_to), on_step)
         folder.commit(run.summary.to_json())
     return run.summary, None
 
@@ -266,11 +286,13 @@ def _follow(run: Run, sinks: Sinks, on_step: OnStep | None) -> None:
         run.close()
 
 
-def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
+def _open(graph: Graph, reads: Mapping[str, Any], paths: Paths | Address, o: Options) -> Any:
     from tickc.runtime.sources.inputs import open_inputs
 
     measurements = list(reads.get("measurements") or ("",))
     any_measurement = "" in measurements
+    if not isinstance(paths, (str, PathLike, Sequence)):
+        return _open_server(graph, reads, paths, o, None if any_measurement else measurements)
     only = measurements[0] if len(measurements) == 1 and not any_measurement else None
     try:
         return open_inputs(
@@ -292,6 +314,29 @@ def _open(reads: Mapping[str, Any], paths: Paths, o: Options) -> Any:
         if "--measurement" in error.hint and not any_measurement:
             raise SourceError(error.message, f"{error.hint} (the script reads {', '.join(measurements)})") from None
         raise
+
+
+def _open_server(
+    graph: Graph, reads: Mapping[str, Any], address: Address, o: Options, measurements: Sequence[str] | None
+) -> Any:
+    """The points of an InfluxDB that the task reads."""
+    from tickc.runtime.influxdb.client import Server
+    from tickc.runtime.influxdb.source import Points
+    from tickc.runtime.sources.base import Wanted
+
+    where = tuple(reads.get("where") or ())
+    wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.start, o.stop, where)
+    batch = bool(queries(graph))  # a query does not see points without its fields
+    return Points(Server(address), wanted, list(_origins(graph)), needed=batch, batch_rows=o.batch_rows)
+
+
+def _origins(graph: Graph) -> Iterator[tuple[str, str]]:
+    """The databases and retention policies that the task says it reads."""
+    for op in graph.operators:
+        if isinstance(op, Source):
+            yield from op.dbrps or ()
+        if isinstance(op, Query):
+            yield from (origin for origin in op.origins() if origin[0])
 
 
 def _runs(graph: Graph, options: Options) -> LocalRuns | None:
@@ -347,6 +392,8 @@ def _notes(run: Run) -> Iterator[str]:
     for name, told in summary.handlers.items():
         for reason, n in told["failed"].items():
             yield f"{name}: {n:,} events were not delivered: {reason}"
+    if run.delivery is not None:
+        yield from run.delivery.notes()
 
 
 def _of_measurements(reads: Mapping[str, Any]) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tickc.runtime.backfill import OnStep, Paths
+    from tickc.runtime.influxdb.address import Address
+    from tickc.runtime.influxdb.sink import Destination
     from tickc.task import Task
 
 
 def backfill(
     task: Task,
-    inputs: Paths,
+    inputs: Paths = (),
     output: str | PathLike[str] | None = None,
     *,
     start: Any = None,
@@ -32,9 +36,12 @@ def backfill(
     handlers: bool = False,
     allow_exec: bool = False,
     overwrite: bool = False,
+    source: str | None = None,
+    write_to: str | None = None,
+    spool: str | PathLike[str] | None = None,
     on_step: OnStep | None = None,
 ) -> Any:
-    """Run a task over files: Parquet, Arrow IPC, CSV, line protocol; paths, globs and folders.
+    """Run a task over files: Parquet, Arrow IPC, CSV, line protocol; paths, globs and folders. Or over a server.
 
     With `output`, a folder, the results are written there (see tickc.runtime.outputs) and a Summary is returned;
     without one, {sink name: pyarrow.Table} with the columns `time`, tags and fields (`.log(NAME)` under NAME).
@@ -46,16 +53,20 @@ def backfill(
     follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
     is open when the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called
     and data posted; allow_exec: whether programs are run, too (docs/handlers.md). overwrite: replace what a run wrote
-    to `output`. on_step is called with (input, Summary so far) after each batch.
+    to `output`. source: in place of inputs, the address of an InfluxDB, and write_to: of the one that influxDBOut
+    writes to (docs/influxdb.md); spool: the folder in which points wait for it, by default `output` with `.spool`
+    behind its name. on_step is called with (input, Summary so far) after each batch.
 
-    Raises SourceError where an input cannot be read and OutputError where the output cannot be written; nothing is
-    written then.
+    Raises SourceError where an input cannot be read, OutputError where the output cannot be written, and SettingsError
+    where an address is wrong; nothing is written then.
     """
     from tickc.runtime import backfill as engine
     from tickc.runtime.times import nanoseconds
 
     if workers is not None and workers < 1:
         raise ValueError("workers must be 1 or more")
+    if (source is None) == (not isinstance(inputs, (str, PathLike)) and not inputs):
+        raise ValueError("give either inputs or a source")
     options = engine.Options(
         start=nanoseconds(start),
         stop=nanoseconds(stop),
@@ -73,15 +84,32 @@ def backfill(
         summary, tables = engine.backfill(
             task.build(),
             task.module.READS,
-            inputs,
+            inputs if source is None else _address(source, task),
             output,
             options=options,
             form=format,
             overwrite=overwrite,
             on_step=on_step,
             outside=task.outside(handlers, allow_exec),
+            write_to=None if write_to is None else _destination(write_to, task, output, spool),
         )
     except Exception as error:
         task.locate(error)
         raise
     return summary if tables is None else tables
+
+
+def _address(url: str, task: Task) -> Address:
+    from tickc.runtime.influxdb.address import parse
+
+    return parse(url, task.settings)
+
+
+def _destination(
+    url: str, task: Task, output: str | PathLike[str] | None, spool: str | PathLike[str] | None
+) -> Destination:
+    """Where influxDBOut writes to, with a spool beside the output unless one is given."""
+    from tickc.runtime.influxdb.sink import Destination
+
+    beside = f"{(output and os.fspath(output).rstrip(os.sep)) or task.name}.spool"
+    return Destination(_address(url, task), Path(spool or beside))

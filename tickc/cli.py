@@ -83,7 +83,7 @@ def _as_failure(error: BaseException) -> Failure:
     if kind == "TickError":
         _show_script_errors(error)
         return Failure("", code=REFUSED)
-    if kind in ("SourceError", "SinkError", "OutputError", "UdfError"):
+    if kind in ("SourceError", "SinkError", "OutputError", "UdfError", "InfluxDBError", "Cut", "TooMuch"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
     if kind in ("ConfigError", "SettingsError", "VariablesError"):
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
@@ -189,8 +189,8 @@ _vars = click.option(
 _config = click.option(
     "--config",
     metavar="FILE",
-    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration, and endpoints of web "
-    "services, [[httppost]]. Naming it allows "
+    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration, endpoints of web "
+    "services, [[httppost]], and servers, [[influxdb]]. Naming it allows "
     "its programs to be run, as --allow-exec does for handlers; no other program that a script asks for is run.",
 )
 _template = click.option(
@@ -708,11 +708,10 @@ def _write_results(path: str, document: str) -> None:
 # ------------------------------------------------------------------------------------------------------ backfill
 
 
-@cli.command(short_help="Run a task over files of history.")
+@cli.command(short_help="Run a task over history, in files or InfluxDB.")
 @click.argument("task", metavar="TASK.tick|MODULE.py")
-@click.option(
-    "--input", "inputs", multiple=True, required=True, metavar="PATH", help="File, glob or folder; repeatable."
-)
+@click.option("--input", "inputs", multiple=True, metavar="PATH", help="File, glob or folder; repeatable.")
+@click.option("--source", metavar="URL", help="Instead of --input: an InfluxDB, influxdb://host:8086/database.")
 @click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote to DIR.")
 @click.option("--start", type=_Moment(), metavar="TIME", help="Points from this time (RFC 3339 or ns).")
@@ -743,6 +742,8 @@ def _write_results(path: str, document: str) -> None:
 @_clock("data")
 @_flush
 @_reaching
+@click.option("--write-to", metavar="URL", help="InfluxDB that influxDBOut writes to: influxdb://host:8086/database.")
+@click.option("--spool", metavar="DIR", help="Where points wait for --write-to. [default: OUTPUT.spool]")
 @click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
 @click.option(
     "--workers",
@@ -754,7 +755,7 @@ def _write_results(path: str, document: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 @_compiling
 def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Run a task over files of history: Parquet, Arrow IPC, CSV, line protocol (plain, .gz, .zst), recordings.
+    """Run a task over history: Parquet, Arrow IPC, CSV, line protocol (plain, .gz, .zst), recordings, InfluxDB.
 
     A column `time` is needed (a timestamp or int64 ns); string columns are tags, the others fields. Each sink of the
     script becomes a data set in DIR, which appears whole or not at all.
@@ -764,10 +765,16 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
       tickc backfill cpu_alert.tick --input cpu.parquet --output out
       tickc backfill cpu_alert.tick --input 'cpu-*.lp.gz' --output out --start 2024-01-01T00:00:00Z
       tickc backfill cpu_alert.py --input data/ --output out --tags host,region --json
+      tickc backfill cpu_alert.tick --source influxdb://localhost:8086/telegraf --output out
+      tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
     from tickc import progress
     from tickc.runtime.graph import TaskFailed
 
+    if bool(inputs) == bool(options["source"]):
+        raise click.UsageError("Give either --input or --source.")
+    if options["spool"] and not options["write_to"]:
+        raise click.UsageError("--spool: only with --write-to.")
     compiling = {name: options.pop(name) for name in _SHARED}
     loaded = _load(task, compiling)
     done = _Done()
@@ -788,6 +795,9 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
         _write_stdout(json.dumps(summary.to_json(), indent=2) + "\n")
     if summary.left_out and not summary.points_read:
         raise Failure("no point could be read")
+    servers = summary.servers.values()
+    if any(told["failed"] for told in servers) and not any(told["delivered"] for told in servers):
+        raise Failure("no point was accepted by the server")
 
 
 class _Done:

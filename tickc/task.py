@@ -197,7 +197,7 @@ class Task:
 
     def backfill(
         self,
-        inputs: str | Path | Sequence[str | Path],
+        inputs: str | Path | Sequence[str | Path] = (),
         output: str | Path | None = None,
         start: Any = None,
         stop: Any = None,
@@ -206,9 +206,9 @@ class Task:
     ) -> Any:
         """Run the task over files of history.
 
-        inputs: paths or globs (Parquet, Arrow IPC, CSV, line protocol). With an `output` folder the results are written
-        there and a summary is returned; without one, {sink name: pyarrow.Table}. start, stop: RFC 3339 text or ns, stop
-        exclusive. options: see tickc.backfill.Options.
+        inputs: paths or globs (Parquet, Arrow IPC, CSV, line protocol); none with the option `source`, the address of
+        an InfluxDB. With an `output` folder the results are written there and a summary is returned; without one, {sink
+        name: pyarrow.Table}. start, stop: RFC 3339 text or ns, stop exclusive. options: see tickc.backfill.backfill.
         """
         from tickc.backfill import backfill
 
