@@ -127,6 +127,9 @@ class _Fma(Routine[[float, float, float], float]):
             self._machine = numba.njit(compiled)
         return self._machine
 
+    def _inlined(self) -> Callable[[float, float, float], float]:
+        return self.machine()
+
 
 fma = _Fma(_fma_exact)
 
