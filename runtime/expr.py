@@ -117,10 +117,10 @@ class Expr:
             pending.extend((child, False) for child in reversed(e.children))
 
     def depth(self) -> int:
-        """The number of levels of the tree."""
+        """The number of levels of the tree, where a chain of one operator (`run`) is one: functions loop over it."""
         levels: dict[int, int] = {}
         for e in self.walk():
-            levels[id(e)] = 1 + max((levels[id(c)] for c in e.children), default=0)
+            levels[id(e)] = level_above(e, lambda c: levels[id(c)])
         return levels[id(self)]
 
     def references(self) -> tuple[str, ...]:
@@ -232,14 +232,31 @@ _ATOM = 6
 _LONG = 20  # operands of one operator in a row that are written with signs
 
 
+def goes_on(e: Expr, left: Expr) -> bool:
+    """Whether the left operand of an operator has the same operator."""
+    return isinstance(e, Binary) and isinstance(left, Binary) and left.op == e.op
+
+
+def level_above(e: Expr, level: Callable[[Expr], int]) -> int:
+    """The level of `e` in a tree, from the levels of its parts; see `Expr.depth`."""
+    below = [level(c) for c in e.children]
+    if below and goes_on(e, e.children[0]):
+        below[0] -= 1
+    return 1 + max(below, default=0)
+
+
+def run(e: Binary) -> list[Binary]:
+    """The operators of a chain of one operator, `((a op b) op c) op d`, from left to right: the innermost first."""
+    found = [e]
+    while goes_on(e, left := found[-1].left):
+        found.append(cast(Binary, left))
+    return found[::-1]
+
+
 def spine(e: Binary) -> list[Expr]:
-    """The operands of a chain of one operator, `((a op b) op c) op d`, from left to right."""
-    terms: list[Expr] = []
-    at: Expr = e
-    while isinstance(at, Binary) and at.op == e.op:
-        terms.append(at.right)
-        at = at.left
-    return [at, *reversed(terms)]
+    """The operands of a chain of one operator, from left to right."""
+    operators = run(e)
+    return [operators[0].left, *(b.right for b in operators)]
 
 
 def _inner(e: Expr, least: int) -> str:
@@ -394,7 +411,8 @@ def constant_kind(e: Expr, memo: Memo | None = None) -> Kind | None:
     if memo is None:
         memo = {}
     if id(e) not in memo:
-        memo[id(e)] = _constant_kind(e, memo)
+        for part in run(e) if isinstance(e, Binary) and e.op in MATH else (e,):
+            memo[id(part)] = _constant_kind(part, memo)
     known: Kind | None = memo[id(e)]
     return known
 
@@ -417,6 +435,12 @@ def _constant_kind(e: Expr, memo: Memo) -> Kind | None:
 
 def is_dynamic(e: Expr, memo: Memo | None = None) -> bool:
     """Whether the kind has to be looked up per point."""
+    while isinstance(e, Binary):
+        if constant_kind(e, memo) is not None:
+            return False
+        if is_dynamic(e.right, memo):
+            return True
+        e = e.left
     match e:
         case Literal():
             return False
@@ -424,9 +448,6 @@ def is_dynamic(e: Expr, memo: Memo | None = None) -> bool:
             return is_dynamic(body, memo)
         case Unary():
             return constant_kind(e, memo) is None and is_dynamic(e.operand, memo)
-        case Binary():
-            known = constant_kind(e, memo) is not None
-            return not known and (is_dynamic(e.right, memo) or is_dynamic(e.left, memo))
     return True
 
 
@@ -434,15 +455,20 @@ def check(e: Expr, memo: Memo | None = None) -> None:
     """Raise EvalError with Kapacitor's text where an operator on constants can have no meaning (a start error)."""
     memo = {} if memo is None else memo
     if isinstance(e, Binary):
-        for side, name in ((e.left, "left"), (e.right, "right")):
-            try:
-                check(side, memo)
-            except EvalError as error:
-                raise EvalError(f"Failed to handle {name} node: {error}") from None
-        if not is_dynamic(e.right, memo) and not is_dynamic(e.left, memo):
-            left, right = constant_kind(e.left, memo), constant_kind(e.right, memo)
-            if left is None or right is None or (e.op, left, right) not in OPERATORS:
-                raise _mismatch(e.op, left, right)
+        operators = run(e)
+        for i, part in enumerate(operators):
+            above = "Failed to handle left node: " * (len(operators) - 1 - i)
+            for side, name in ((part.left, "left"), (part.right, "right")):
+                if side is part.left and i:  # it was checked before
+                    continue
+                try:
+                    check(side, memo)
+                except EvalError as error:
+                    raise EvalError(f"{above}Failed to handle {name} node: {error}") from None
+            if not is_dynamic(part.right, memo) and not is_dynamic(part.left, memo):
+                left, right = constant_kind(part.left, memo), constant_kind(part.right, memo)
+                if left is None or right is None or (part.op, left, right) not in OPERATORS:
+                    raise EvalError(f"{above}{_mismatch(part.op, left, right)}")
     elif isinstance(e, Call):
         for i, arg in enumerate(e.args):
             try:
@@ -482,7 +508,10 @@ def kind_of(e: Expr, kinds: Kinds) -> Kind:
     """The kind of `e` where its references have `kinds`; raises EvalError as Kapacitor's Type() does."""
     known = kinds.known.get(id(e))
     if known is None:
-        known = kinds.known[id(e)] = _kind_of(e, kinds)
+        for part in run(e) if isinstance(e, Binary) and constant_kind(e, kinds.constant) is None else (e,):
+            if id(part) not in kinds.known:
+                kinds.known[id(part)] = _kind_of(part, kinds)
+        known = kinds.known[id(e)]
     return known
 
 
@@ -1284,7 +1313,8 @@ def map_distinct(
     varying = [i for i, a in enumerate(args) if isinstance(a, (Text, Patterns)) or np.ndim(a)]
     if not varying:
         try:
-            return f(*map(_python, args))
+            value = f(*map(_python, args))
+            return value if result is STRING else _scalar(result, value)
         except EvalError as error:
             if wrong is None:
                 raise

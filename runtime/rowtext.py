@@ -188,7 +188,7 @@ LINE_VALUES: Writers = {
     Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
     Kind.STRING: lambda data: coded(data, _quoted),
     Kind.NIL: lambda n: [""] * n,  # influxdb's client writes the name and nothing behind it
-    Kind.HOLE: lambda n: ['"{}"'] * n,
+    Kind.HOLE: lambda n: ['"&{}"'] * n,  # influxdb's client prints the pointer to an empty struct
 }
 
 
