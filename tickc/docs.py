@@ -146,10 +146,9 @@ NOTES: Mapping[str, str] = {
     "httpOut": "Exact. Differs: Kapacitor shows the last emission at an address; here every emission is kept. A replay "
     "leaves out rows that JSON cannot hold (NaN), which Kapacitor fails to show; the files of a backfill have "
     "them.",
-    "influxDBOut": "Exact in points, types and times. Differs: the points become a file (or, in a replay, line "
-    "protocol); "
-    "cluster, buffer, flushInterval, writeConsistency and create say how to write to a server and have no "
-    "effect.",
+    "influxDBOut": "Exact in points, types and times. With `--write-to` the points of a backfill go to a server "
+    "([influxdb.md](influxdb.md)). Differs without it: they become a file (or, in a replay, line protocol), and "
+    "cluster, buffer, flushInterval, writeConsistency and create, which say how to write to a server, have no effect.",
 }
 
 # Functions that are part of the evaluation itself.
