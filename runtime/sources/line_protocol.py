@@ -5,7 +5,8 @@ The rules are those of InfluxDB 1.x, read off its parser (models/points.go), wit
 - a newline outside quotes always ends a line, also after a backslash, and CR LF ends one as LF does;
 - where a line with a string over several lines is malformed, reading goes on at its second line, since most likely a
   quote is missing; so an unclosed quote costs one line, not the rest of the file;
-- text right after a closing quote, two backslashes at the end of a field key, and text that is not UTF-8 are errors.
+- text after the last quote of a string, two backslashes at the end of a field key, and text that is not UTF-8 are
+  errors, where InfluxDB reads something else than was written.
 
 A malformed line is dropped as a whole and counted; of the first ten it is kept where and why. Lines of series that are
 not wanted, by measurement or tags, are skipped, so nobody knows whether they are malformed.

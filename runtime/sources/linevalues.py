@@ -21,6 +21,7 @@ from tickc.runtime.sources.linetext import (
     DIGIT0,
     DIGIT9,
     DOT,
+    EQUALS,
     LETTER_E,
     LETTER_F,
     LETTER_I,
@@ -257,6 +258,29 @@ def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
 
 
 @routine
+def last_quote(buf, i):  # type: ignore[no-untyped-def]
+    """The last quote of a string that goes on at `i`, behind a closing quote, or -1 where it does not end with one.
+
+    InfluxDB takes what lies between the first and the last quote of a value, as in `"a""b"`, unless there is an `=`
+    outside quotes. It is refused here where it would cut off another character than a quote, or where its two passes
+    disagree about a backslash.
+    """
+    quoted = False
+    while quoted or not ends_value(np.int64(buf[i])):
+        c = buf[i]
+        if c == NEWLINE or (c == EQUALS and not quoted):
+            return -1
+        if c == BACKSLASH:
+            if buf[i + 1] == NEWLINE or (not quoted and buf[i + 1] != QUOTE and buf[i + 1] != BACKSLASH):
+                return -1
+            i += 1
+        elif c == QUOTE:
+            quoted = not quoted
+        i += 1
+    return i - 1 if buf[i - 1] == QUOTE else -1
+
+
+@routine
 def scan_string(text, i, stop):  # type: ignore[no-untyped-def]
     """The end of the string that begins with the quote at `i`: (its closing quote, a backslash in it, a newline in it).
 
@@ -273,7 +297,10 @@ def scan_string(text, i, stop):  # type: ignore[no-untyped-def]
             return -2, escaped, broken
         c = buf[i]
         if c == QUOTE:
-            return i, escaped, broken
+            if broken or ends_value(np.int64(buf[i + 1])):
+                return i, escaped, broken
+            last = last_quote(buf, i + 1)
+            return (last, True, broken) if last >= 0 else (i, escaped, broken)
         if c == BACKSLASH:
             escaped = True
             i += 1 if buf[i + 1] == NEWLINE else 2

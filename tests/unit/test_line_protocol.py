@@ -72,6 +72,7 @@ def first_problem(text: str | bytes, **options: Any) -> str:
         (r'"a\nb\,"', r"a\nb\,"), ('"two\nlines"', "two\nlines"), ('"# no comment"', "# no comment"),
         ('"日本"', "日本"),
         ('"' + "long " * 100 + '"', "long " * 100),
+        ('"a""b"', 'a""b'), ('"a"b"c"', 'a"b"c'), (r'"a"\"', 'a"\\'),
     ],
 )  # fmt: skip
 def test_values(text: str, value: Any) -> None:
@@ -179,6 +180,9 @@ def test_default_time_stands_for_missing_timestamps() -> None:
         ("cpu v=yes 1", 7, "invalid value"),
         ('cpu v="a 1', 7, "a string without its closing quote"),
         ('cpu v="a"b 1', 10, "text after the closing quote"),
+        ('cpu v="a""b" x 1', 14, "invalid timestamp"),
+        ('cpu v="a"="b" 1', 10, "text after the closing quote"),
+        ('cpu v="a"\\,"b" 1', 10, "text after the closing quote"),
         ("cpu v=1 x", 9, "invalid timestamp"),
         ("cpu v=1 -", 10, "invalid timestamp"),
         ("cpu v=1 1.5", 10, "invalid timestamp"),
@@ -273,6 +277,44 @@ def test_projection_and_measurements() -> None:
     assert problems.counts["invalid value"] == 1
     many = text * 300
     assert len(parse_lines(many, wanted=wanted)) == 600
+
+
+def test_lines_of_other_series_are_not_parsed() -> None:
+    text = (
+        'mem u=bad 1\ncpu,h=a v=1 1\ncpu,h=b v=bad 2\ncpu v=2 3\ncpu,h=a s="a\nb" 4\ncpu,h=b s="a\ncpu,h=a v=9 9" 5\n'
+    )
+    problems = Problems()
+    wanted = Wanted(measurements={"cpu"}, predicate=(("h", "==", "a"),))
+    assert [time for *_, time in parse(text, wanted=wanted, problems=problems)] == [1, 3, 4]
+    other = Wanted(measurements={"cpu"}, predicate=(("h", "!=", "a"),))
+    assert [time for *_, time in parse(text, wanted=other, problems=problems)] == [3, 5]
+    assert problems.counts == {"invalid value": 1}
+
+
+def test_a_key_with_backslashes_is_parsed_whoever_wants_it() -> None:
+    text = r"c\ u,h=a v=1 1" + "\n" + r"cpu,h=a\,b v=1 2" + "\n" + r"cp\u v=x 3" + "\n"
+    problems = Problems()
+    wanted = Wanted(measurements={"cpu"}, predicate=(("h", "==", "a,b"),))
+    assert [time for *_, time in parse(text, wanted=wanted, problems=problems)] == [2]
+    assert problems.total == 1
+
+
+@pytest.mark.parametrize(
+    ("predicate", "times"),
+    [
+        (("v", ">", 1.0), [2, 3, 4, 5]), (("v", "<=", 1.0), [1, 3, 4, 5]), (("v", "==", 2.0), [2, 3, 4, 5]),
+        (("v", "!=", 2.0), [1, 3, 4, 5]), (("v", "<", 1.0), [3, 4, 5]), (("v", ">=", 1.0), [1, 2, 3, 4, 5]),
+        (("v", ">=", 4), [1, 2, 4, 5]), (("v", "==", True), [1, 2, 3, 5]), (("v", "==", "x"), [1, 2, 3, 4, 5]),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_pass_are_left_out(predicate: Any, times: list[int]) -> None:
+    text = "m v=1 1\nm v=2 2\nm v=3i 3\nm v=f 4\nm w=1 5\n"
+    assert [time for *_, time in parse(text, wanted=Wanted(predicate=(predicate,)))] == times
+
+
+def test_a_row_that_is_left_out_leaves_nothing_behind() -> None:
+    rows = parse_lines("m v=1,w=2 1\nm v=5 2\n", wanted=Wanted(predicate=(("v", ">", 3.0),)))
+    assert points(rows) == [("m", {}, {"v": 5.0}, 2)]
 
 
 def test_codes_stay_across_batches() -> None:
