@@ -77,15 +77,15 @@ def _report(error: BaseException) -> int:
 
 
 def _as_failure(error: BaseException) -> Failure:
-    kind = type(error).__name__  # so that telling an error loads nothing
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # names, so that telling an error loads nothing
     if isinstance(error, Failure):
         return error
-    if kind == "TickError":
+    if "TickError" in kinds:
         _show_script_errors(error)
         return Failure("", code=REFUSED)
-    if kind in ("SourceError", "SinkError", "OutputError", "UdfError", "InfluxDBError", "Cut", "TooMuch"):
+    if kinds & {"SourceError", "OutputError", "UdfError"}:
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
-    if kind in ("ConfigError", "SettingsError", "VariablesError"):
+    if kinds & {"ConfigError", "SettingsError", "VariablesError"}:
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
     if isinstance(error, OSError):
         return Failure(_os_message(error))
