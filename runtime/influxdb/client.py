@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 CHUNK_ROWS = 10_000
 READ_BYTES = 1 << 16
+WORDS_BYTES = 1 << 24  # of a refusal: it may quote every line of a batch
 CONNECT = 10.0  # seconds
 PAUSE, LONGEST_PAUSE = 0.1, 15.0  # seconds between attempts
 TELL_AFTER = 2.0  # seconds after which the user hears that a server is away
@@ -47,7 +48,6 @@ class Server:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.version = ""  # what the server says of itself, once it has been asked
         self._closing = threading.Event()
         self._pool = _pool(address)
 
@@ -62,7 +62,6 @@ class Server:
         """Ask whether the server is there and, where it is to be read, takes the login."""
         with self._request("GET", "/ping", {}) as response:
             response.drain_conn()
-            self.version = response.headers.get("X-Influxdb-Version", "")
         if reads:
             for _ in self._series("SHOW DATABASES", "", ""):
                 pass
@@ -211,7 +210,7 @@ class Server:
         try:
             if response.status // 100 != 2:
                 with _telling(address):
-                    raise _rejection(address, response.status, response.read(READ_BYTES))
+                    raise _rejection(address, response.status, response.read(WORDS_BYTES))
             yield response
             done = True
         finally:

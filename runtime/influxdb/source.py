@@ -47,7 +47,7 @@ SLICE_VALUES = 2_000_000  # of a slice, about
 MOST = 4  # times as many break a slice off
 GROWTH, SHRINKAGE = 4, 8  # of the length of slices, at most
 FIRST_SLICES = 100  # into which the range is cut before anything is known of it
-FIRST, LAST = -(2**63) + 2, 2**63 - 2  # the times that InfluxDB can hold
+FIRST, BEYOND = -(2**63) + 2, 2**63 - 1  # the first time that InfluxDB can hold, and the one after the last
 GO_YEAR_1 = 62_135_596_800 * 10**9  # ns from the year 1 to 1970: shards begin at multiples of their length since then
 NUMBER = {"float": Kind.FLOAT, "integer": Kind.INT, "unsigned": Kind.INT, "boolean": Kind.BOOL, "string": Kind.STRING}
 _OPERATORS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -212,12 +212,12 @@ class Points:
         if stop is None:
             stop = max((t + 1 for t in (self._edge(t, "DESC") for t in self.tables) if t is not None), default=0)
         start = max(start, FIRST)
-        return start, max(start, min(stop, LAST))
+        return start, max(start, min(stop, BEYOND))
 
     def _edge(self, table: Table, direction: str) -> int | None:
         """The time of the first or the last point of a measurement in the wanted range; None where there is none."""
         low = FIRST if self.wanted.start is None else max(self.wanted.start, FIRST)
-        high = LAST if self.wanted.stop is None else min(self.wanted.stop, LAST)
+        high = BEYOND if self.wanted.stop is None else min(self.wanted.stop, BEYOND)
         rows = self.server.table(table.edge(low, high, direction), table.database)
         return int(rows[0][1]["time"]) if rows else None
 

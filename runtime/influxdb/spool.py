@@ -113,13 +113,11 @@ class Spool:
         """See that what waits is on the disk, should the power fail."""
         with self._changed:
             paths = [w.path for w in self._waiting]
-        for path in [*paths, self.folder]:
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):  # it was delivered meanwhile
-                handle = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                _sync(path)
+        with contextlib.suppress(OSError):  # not every system can do it with folders
+            _sync(self.folder)
 
     def close(self) -> None:
         """Let go of the folder, which goes away where nothing waits in it."""
@@ -129,6 +127,14 @@ class Spool:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _locked(folder: Path) -> int:

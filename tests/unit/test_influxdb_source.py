@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cutting_proxy import cutting
 from influxd import Influxd
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.influxdb import source as module
 from tickc.runtime.influxdb.address import parse
 from tickc.runtime.influxdb.client import Server
 from tickc.runtime.influxdb.source import Points
@@ -130,8 +128,8 @@ ODD = (
     'fi\\=eld\\,\\ x="a \\"quoted\\" \\\\ back, \n line",ü=1i 1\n'
     "m float=-0,int=-9223372036854775808i -1\n"
     "m float=5e-324,int=9223372036854775807i,text=\"日本\" 0\n"
-    'm float=1.7976931348623157e308,yes=T,no=F,empty="" 9223372036854775805\n'
-    "m float=0.1,int=9007199254740993i -9223372036854775805\n"
+    'm float=1.7976931348623157e308,yes=T,no=F,empty="" 9223372036854775806\n'
+    "m float=0.1,int=9007199254740993i -9223372036854775806\n"
     "m,float=tag float=5,int=5i 2\n"
 )  # fmt: skip
 
@@ -490,6 +488,5 @@ def test_batches_are_no_larger_than_asked(influxd: Influxd) -> None:
 
 
 def test_gzip_of_nothing_is_a_request(influxd: Influxd) -> None:
-    """What `_look` sends: a server of version 1 takes it, so the check costs nothing."""
-    Server(parse(influxd.url(influxd.database()), environment={})).write(gzip.compress(b""), influxd.database())
-    assert np.iinfo(np.int64).max > module.LAST
+    """What looks whether a database is there: a server of version 1 takes it."""
+    Server(parse(influxd.url(), environment={})).write(gzip.compress(b""), influxd.database())
