@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from tickc.runtime.batch import Vocabulary
 
@@ -64,6 +64,25 @@ class Problems:
 
     def __bool__(self) -> bool:
         return bool(self.counts)
+
+    def copy(self) -> Problems:
+        """The same problems, which others that are added do not reach."""
+        return Problems(self.counts.copy(), list(self.first))
+
+    def become(self, other: Problems) -> None:
+        """Have just the problems of `other`."""
+        self.counts.clear()
+        self.counts.update(other.counts)
+        self.first[:] = other.first
+
+    def snapshot(self) -> list[Any]:
+        """The problems as JSON."""
+        return [dict(self.counts), [asdict(problem) for problem in self.first]]
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Have just the problems of a snapshot."""
+        counts, first = saved
+        self.become(Problems(Counter(counts), [Problem(**problem) for problem in first]))
 
     def add(self, problem: Problem, times: int = 1) -> None:
         """Count a problem, and keep it where it is among the first."""
