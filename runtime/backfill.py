@@ -6,20 +6,24 @@ the state of the operators, and nothing else. A script's names of sinks become f
 
 from __future__ import annotations
 
+import hashlib
 import time as clock
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tickc.runtime.batch import Rows, Text
+from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
 from tickc.runtime.emitted import Emitted, emitted
-from tickc.runtime.graph import Entering, Graph, Operator, Output, Source
+from tickc.runtime.graph import Entering, Graph, Operator, Output, Source, TaskFailed
 from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
+from tickc.runtime.outputs import NOT_EMPTY, Folder, Tables
+from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
 from tickc.runtime.udf import closing
 
@@ -88,6 +92,12 @@ class Summary:
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @staticmethod
+    def of_json(document: Mapping[str, Any]) -> Summary:
+        """The summary whose document this is."""
+        known = {f.name: document[f.name] for f in fields(Summary) if f.name in document}
+        return Summary(**{**known, "sinks": [SinkCount(**sink) for sink in document.get("sinks", ())]})
+
     @property
     def points_per_second(self) -> float:
         return self.points_read / self.seconds if self.seconds else 0.0
@@ -142,6 +152,9 @@ class Run:
         self.input = _open(graph, reads, paths, options)
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
+        self.options = options
+        self.over = False
+        self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
         self._home = _home(graph)
 
@@ -156,7 +169,7 @@ class Run:
 
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
-        began = clock.perf_counter()
+        began = clock.perf_counter() - self.seconds
         self._connect()
         for kind, name in declared_sinks(self.graph):
             self._sink(sinks, kind, name)
@@ -166,12 +179,51 @@ class Run:
             self.summary.points_read = self.input.rows_read
             self.summary.seconds = clock.perf_counter() - began
             yield self.summary
+        self.over = True
         sinks.close()
         if self.handlers is not None:
             self.handlers.close()
         self._tell_losses()
         self.summary.seconds = clock.perf_counter() - began
         yield self.summary
+
+    # -- a run that was broken off
+
+    def cannot_go_on(self) -> str | None:
+        """Why no other run could go on with this one; None where one could, at any step but the last."""
+        if self.outside is not None and self.outside.handlers:
+            return "handlers are called, which would be called again for some events"
+        if self.runs is not None:
+            return "the queries of batch tasks keep their points in memory"
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state between two steps, frozen."""
+        if self.delivery is not None:
+            self.delivery.sync()
+        sinks = [asdict(count) for _, count in self._sinks.values()]
+        return {
+            "graph": self.graph.snapshot(),
+            "input": self.input.place(),
+            "columns": sorted(self.columns),
+            "sinks": sinks,
+            "alerts": dict(self.summary.alerts),
+            "seconds": self.summary.seconds,
+        }
+
+    def restore(self, saved: Mapping[str, Any], sinks: Sinks) -> None:
+        """Go on after a snapshot of another run of the same task and inputs; before the first step."""
+        self.graph.restore(saved["graph"])
+        self.input.go_on(saved["input"])
+        self.columns.update(saved["columns"])
+        for known in saved["sinks"]:
+            _, count = self._sink(sinks, known["kind"], known["name"])
+            count.emissions, count.rows = known["emissions"], known["rows"]
+        self.summary.alerts.update(saved["alerts"])
+        self.summary.notes.append(f"the run was broken off and went on after {self.input.rows_read:,} points")
+        self.seconds = saved["seconds"]
+
+    # -- the parts of a step
 
     def _connect(self) -> None:
         if self.outside is not None:
@@ -255,33 +307,86 @@ def backfill(
     overwrite: bool = False,
     on_step: OnStep | None = None,
     outside: Outside | None = None,
+    task: str = "",
+    resume: bool = False,
+    checkpoint: float | None = None,
     write_to: Destination | None = None,
 ) -> tuple[Summary, dict[str, Any] | None]:
     """Run a graph over files or an InfluxDB. With `output` the results are written there, else they come as tables.
 
     form: parquet, arrow, jsonl or lp. on_step is called after each batch. outside: what the run may do to the world,
-    and what of it the task may name; None: nothing. write_to: the server that influxDBOut writes to; None: what it
-    writes are results like others. Raises SourceError and OutputError; then, as after any other error, nothing was
-    written.
+    and what of it the task may name; None: nothing. task: the text of the task's module. resume: go on with a run that
+    was broken off. checkpoint: seconds between two checkpoints (see runtime/checkpoints.py). write_to: the server that
+    influxDBOut writes to; None: what it writes are results like others. Raises SourceError and
+    OutputError; then, as after any other error, nothing was written.
     """
-    from tickc.runtime.outputs import Folder, Tables
-
     if output is None:
         run, tables = Run(graph, reads, paths, options, outside), Tables()
-        _follow(run, run.deliver(tables, write_to), on_step)
+        _follow(run, run.deliver(tables, write_to), tables, on_step)
         return run.summary, tables.result()
-    with Folder(output, form, overwrite) as folder:
+    with Folder(output, form, overwrite, resume) as folder:
         run = Run(graph, reads, paths, options, outside)
-        _follow(run, run.deliver(folder, write_to), on_step)
-        folder.commit(run.summary.to_json())
+        reason = run.cannot_go_on()
+        if resume and reason is not None:
+            raise OutputError(f"this run cannot be resumed: {reason}", "leave --resume out")
+        identity = {} if reason is not None else _identity(run, task, form, write_to)
+        if folder.staging.finished is not None:
+            changed = changes(folder.staging.finished.get("run", {}), identity)
+            if not changed:
+                return _as_finished(folder.staging.finished), None
+            if not overwrite:
+                raise OutputError(f"{folder.staging.given} holds results of another run: {changed} changed", NOT_EMPTY)
+        sinks = run.deliver(folder, write_to)
+        checkpoints = None
+        if reason is None:
+            checkpoints = Checkpoints(folder.staging.path, identity, EVERY if checkpoint is None else checkpoint)
+            if resume and (saved := checkpoints.load()) is not None:
+                folder.go_on(saved["sinks"])
+                run.restore(saved["run"], sinks)
+                folder.staging.keep = True
+        _follow(run, sinks, folder, on_step, checkpoints)
+        folder.commit({**run.summary.to_json(), "run": identity})
     return run.summary, None
 
 
-def _follow(run: Run, sinks: Sinks, on_step: OnStep | None) -> None:
+def _identity(run: Run, task: str, form: str, write_to: Destination | None) -> dict[str, Any]:
+    """What has to be the same for one run to go on with another, by what a user calls it."""
+    from importlib.metadata import version
+
+    options = {k: v for k, v in asdict(run.options).items() if k != "batch_rows"}
+    return {
+        "the script": hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest(),
+        "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},
+        "the inputs": run.input.identity(),
+        "the version of tickc": version("tickc"),
+    }
+
+
+def _as_finished(document: Mapping[str, Any]) -> Summary:
+    summary = Summary.of_json(document)
+    summary.notes.append("the results of this run were there already")
+    return summary
+
+
+def _follow(
+    run: Run, sinks: Sinks, folder: Any, on_step: OnStep | None, checkpoints: Checkpoints | None = None
+) -> None:
+    """Make all steps of a run, and checkpoints where it is time for one."""
     try:
         for summary in closing(run.graph, run.steps(sinks)):
             if on_step:
                 on_step(run.input, summary)
+            if checkpoints is not None and not run.over and checkpoints.due():
+                checkpoints.save({"run": run.snapshot(), "sinks": folder.mark()}, summary.points_read)
+                folder.staging.keep = True
+    except TaskFailed:
+        if checkpoints is not None:
+            folder.staging.keep = False  # it would fail again
+        raise
+    except (OutputError, SourceError) as error:
+        if checkpoints is not None and folder.staging.keep and not error.hint:
+            error.hint = "once that is mended, --resume goes on with this run"
+        raise
     finally:
         run.close()
 

@@ -61,8 +61,9 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
     )  # fmt: skip
     graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
     summary, tables = backfill(
-        graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite, outside=_outside(o)
-    )
+        graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite, outside=_outside(o),
+        task=Path(sys.argv[0]).read_text(encoding="utf-8"), resume=o.resume, checkpoint=o.checkpoint,
+    )  # fmt: skip
     for name, table in (tables or {}).items():
         _print(name, table)
     losses = sum(summary.left_out.values())
@@ -144,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--handlers", action="store_true", help="call log, post and tcp handlers; post for httpPost")
     parser.add_argument("--allow-exec", action="store_true", help="with --handlers: run the programs of exec handlers")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run wrote to the folder")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    parser.add_argument("--checkpoint", type=float, metavar="SECONDS", help="time between points to resume at (60)")
     return parser
 
 

@@ -160,13 +160,13 @@ class Operator:
         """The state as it is between two batches: copies that later batches do not change (see `snapshot.freeze`)."""
         from tickc.runtime.snapshot import freeze
 
-        return {name: freeze(getattr(self, name)) for name in self.STATE}
+        return {name: freeze(getattr(self, name)) for name in ("errors", *self.STATE)}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over a snapshot; for a fresh operator of the same configuration."""
         from tickc.runtime.snapshot import thaw
 
-        for name in self.STATE:
+        for name in ("errors", *self.STATE):
             setattr(self, name, thaw(saved[name], getattr(self, name)))
 
 
@@ -435,17 +435,17 @@ class Graph:
 
     def snapshot(self) -> dict[str, Any]:
         """The state of all operators by name, and the time, between two rounds."""
-        state: dict[str, Any] = {op.name: op.snapshot() for op in self.operators}
-        if self.clock.on:
-            state["clock"] = self.clock.now
-        return state
+        operators = {op.name: op.snapshot() for op in self.operators}
+        clock = self.clock.now if self.clock.on else None
+        return {"operators": operators, "clock": clock, "entered": self.entered}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over a snapshot; for a freshly built graph."""
         for op in self.operators:
-            op.restore(saved[op.name])
-        if "clock" in saved:
+            op.restore(saved["operators"][op.name])
+        if saved["clock"] is not None:
             self.clock.on, self.clock.now = True, saved["clock"]
+        self.entered = saved["entered"]
 
 
 _NO_ROWS = np.zeros(0, np.int64)

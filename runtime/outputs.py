@@ -14,9 +14,13 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tickc.runtime.checkpoints import MANIFEST, read_manifest
 from tickc.runtime.emitted import EVENT_FIELDS, Emitted
 from tickc.runtime.sinks.columns import Frame, OutputError, widened
 from tickc.runtime.sinks.files import SinkError, TextFile, telling
@@ -35,6 +39,7 @@ NOT_EMPTY = "give another folder, or add --overwrite to replace what a run wrote
 TABLES = ("parquet", "arrow")  # forms that are tables
 FORMS = (*TABLES, "jsonl", "lp")
 HIDDEN = ".tickc-run"  # ends the name of the folder in which a run works
+ASIDE = "old"  # in it: what the results replace
 
 
 def safe_name(name: str, taken: set[str]) -> str:
@@ -52,6 +57,22 @@ def safe_name(name: str, taken: set[str]) -> str:
     return unique
 
 
+def broken_off(output: str | os.PathLike[str]) -> int | None:
+    """After how many points a run that was broken off can be gone on with; None where none can."""
+    found = _broken_off(Path(os.path.realpath(output)))
+    return None if found is None else int(found["rows"])
+
+
+def _broken_off(output: Path) -> dict[str, Any] | None:
+    """The manifest of a run that was broken off."""
+    return next(filter(None, map(read_manifest, _hidden(output))), None)
+
+
+def _hidden(output: Path) -> tuple[Path, Path]:
+    """The hidden folders of a run: where there is no output folder, and where there is one."""
+    return output.parent / f".{output.name}{HIDDEN}", output / HIDDEN
+
+
 class Staging:
     """The hidden folder of a run beside (or in) its output folder, from which `commit` moves the results into place.
 
@@ -64,7 +85,8 @@ class Staging:
     """
 
     def __init__(self, output: str | os.PathLike[str], overwrite: bool = False, resume: bool = False) -> None:
-        """resume: what a run that was broken off left in the hidden folder stays there."""
+        """resume: what a run that was broken off left in the hidden folder stays there; `finished` is the summary of
+        one that was not."""
         self.output = Path(os.path.realpath(output))
         self.given = os.fspath(output)
         self.exists = self.output.is_dir()
@@ -72,28 +94,41 @@ class Staging:
         with _telling(self.given):
             if not self.exists and self.output.exists():
                 raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
-            beside = self.output.parent / f".{self.output.name}{HIDDEN}"
-            within = self.output / HIDDEN
-            self.old = self._replaced(overwrite) if self.exists else []
+            beside, within = _hidden(self.output)
+            self.moving = (within / ASIDE).is_dir()  # a run was broken off while it moved its results in
+            self.finished = self._finished() if resume and self.exists else None
+            self.old = self._replaced(overwrite or self.finished is not None) if self.exists else []
             self.path = within if self.exists and not (resume and beside.is_dir()) else beside
             self._lock = self._locked()
             if not resume:
-                self._clear(*self.path.iterdir())
+                self._clear()
             self.pieces, self.results = self.path / "pieces", self.path / "out"
-            self._clear(self.results)
+            shutil.rmtree(self.results, ignore_errors=True)
             self.pieces.mkdir(exist_ok=True)
+
+    def _finished(self) -> dict[str, Any] | None:
+        """The summary of the run whose results are there, unless another one was broken off."""
+        if self.moving:
+            return None
+        try:
+            found = json.loads((self.output / MARK).read_bytes())
+        except (OSError, ValueError):
+            return None
+        broken = _broken_off(self.output)
+        same = isinstance(found, dict) and (broken is None or broken["run"] == found.get("run"))
+        return found if same else None
 
     def _replaced(self, overwrite: bool) -> list[Path]:
         """What stands in the output folder and will be replaced."""
         there = [p for p in self.output.iterdir() if p.name != HIDDEN]
-        if there and not overwrite:
+        if there and not (overwrite or self.moving):
             raise OutputError(f"the output folder {self.given} is not empty", NOT_EMPTY)
-        if there and not (self.output / MARK).is_file():
+        if there and not (self.moving or (self.output / MARK).is_file()):
             raise OutputError(
                 f"the output folder {self.given} holds files that tickc did not write",
                 "give another folder: --overwrite only replaces what a run wrote before",
             )
-        return sorted(there, key=lambda p: p.name == MARK)  # what marks the folder as one of a run goes last
+        return there
 
     def _locked(self) -> int:
         """Make the hidden folder and lock it; a lock goes with its process."""
@@ -114,20 +149,23 @@ class Staging:
                     return lock
             os.close(lock)  # its owner has moved it away meanwhile
 
-    @staticmethod
-    def _clear(*paths: Path) -> None:
-        for path in paths:
-            if path.is_dir() and not path.is_symlink():
+    def _clear(self) -> None:
+        """Remove what is in the hidden folder, first what would say that it can be gone on with."""
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: Any) -> None:
         if not self.keep:
-            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
+                self._clear()
+                self.path.rmdir()
         os.close(self._lock)
 
     def commit(self) -> None:
@@ -136,11 +174,10 @@ class Staging:
             if not self.exists:
                 os.rename(self.results, self.output)
             else:
-                aside = self.path / "old"
-                self._clear(aside)
-                aside.mkdir()
+                (self.path / ASIDE).mkdir(exist_ok=True)
+                aside = Path(tempfile.mkdtemp(dir=self.path / ASIDE))
                 moves = [(p, aside / p.name) for p in self.old]
-                new = sorted(self.results.iterdir(), key=lambda p: p.name != MARK)
+                new = sorted(self.results.iterdir(), key=lambda p: p.name == MARK)  # which says that all is there
                 _move_all([*moves, *((p, self.output / p.name) for p in new)])
         self.keep = False
 
@@ -230,6 +267,7 @@ class Folder:
         self.staging = Staging(output, overwrite, resume)
         self.taken = {MARK}
         self.writers: list[_Writer] = []
+        self.saved: deque[Any] = deque()  # marks of the sinks that will be opened next
 
     def __enter__(self) -> Folder:
         return self
@@ -245,23 +283,21 @@ class Folder:
         form = "parquet" if count.kind == "alert" and self.form == "lp" else self.form
         count.file = name if form in TABLES else f"{name}.{form}"
         with _telling(self.staging.given):
-            writer = _Writer(self.staging, name, count, form)
+            writer = _Writer(self.staging, name, count, form, self.saved.popleft() if self.saved else None)
         self.writers.append(writer)
         return writer
 
     def mark(self) -> list[Any]:
-        """Make what was written so far last; what `restore` goes on from, frozen, a part for each sink."""
+        """Make what was written so far last; what `go_on` takes, frozen, a part for each sink."""
         return [writer.mark() for writer in self.writers]
 
-    def restore(self, saved: list[Any]) -> None:
-        """Go on after a mark; the same sinks have been opened, in the same order."""
-        for writer, part in zip(self.writers, saved):
-            writer.restore(part)
+    def go_on(self, saved: Iterable[Any]) -> None:
+        """Go on after a mark of another folder; the same sinks will be opened first, in the same order."""
+        self.saved.extend(saved)
 
     def close(self) -> None:
         """Write the results."""
         with _telling(self.staging.given):
-            self.staging._clear(self.staging.results)
             self.staging.results.mkdir()
         for writer in self.writers:
             writer.close()
@@ -277,17 +313,19 @@ class Folder:
 class _Writer:
     """The files of one sink: a table or lines, and the events of an alert. Errors name the output folder."""
 
-    def __init__(self, staging: Staging, name: str, count: SinkCount, form: str) -> None:
+    def __init__(
+        self, staging: Staging, name: str, count: SinkCount, form: str, saved: Mapping[str, Any] | None
+    ) -> None:
         self.given, self.results, self.name = staging.given, staging.results, name
         self.table: DataSet | None = None
         self.file: TextFile | None = None
         if form in TABLES:
-            folder = staging.pieces / name
-            folder.mkdir(exist_ok=True)
-            self.table = DataSet(folder, form, _frame(count))
+            mark = None if saved is None else thaw(saved["table"])
+            self.table = DataSet(staging.pieces / name, form, _frame(count), mark)
         self.as_lines = form == "lp"
         if count.kind == "alert" or form not in TABLES:
-            self.file = TextFile(staging.pieces / f"{name}.{'lp' if self.as_lines else 'jsonl'}")
+            path = staging.pieces / f"{name}.{'lp' if self.as_lines else 'jsonl'}"
+            self.file = TextFile(path, 0 if saved is None else saved["file"])
 
     def write(self, emitted: Emitted) -> None:
         with _telling(self.given):
@@ -302,13 +340,6 @@ class _Writer:
                 "table": None if self.table is None else freeze(self.table.mark()),
                 "file": None if self.file is None else self.file.mark(),
             }
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        with _telling(self.given):
-            if self.table is not None:
-                self.table.restore(thaw(saved["table"]))
-            if self.file is not None:
-                self.file.restore(saved["file"])
 
     def close(self) -> None:
         """Write the results."""

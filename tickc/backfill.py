@@ -36,6 +36,8 @@ def backfill(
     handlers: bool = False,
     allow_exec: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint: float | None = None,
     source: str | None = None,
     write_to: str | None = None,
     spool: str | PathLike[str] | None = None,
@@ -53,9 +55,11 @@ def backfill(
     follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
     is open when the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called
     and data posted; allow_exec: whether programs are run, too (docs/handlers.md). overwrite: replace what a run wrote
-    to `output`. source: in place of inputs, the address of an InfluxDB, and write_to: of the one that influxDBOut
-    writes to (docs/influxdb.md); spool: the folder in which points wait for it, by default `output` with `.spool`
-    behind its name. on_step is called with (input, Summary so far) after each batch.
+    to `output`. resume: go on with a run to `output` that was broken off, and leave one that was not as it is;
+    checkpoint: seconds between two points from which that is possible (docs/cli.md). source: in place of inputs, the
+    address of an InfluxDB, and write_to: of the one that influxDBOut writes to (docs/influxdb.md); spool: the folder
+    in which points wait for it, by default `output` with `.spool` behind its name. on_step is called with (input,
+    Summary so far) after each batch.
 
     Raises SourceError where an input cannot be read, OutputError where the output cannot be written, and SettingsError
     where an address is wrong; nothing is written then.
@@ -91,6 +95,9 @@ def backfill(
             overwrite=overwrite,
             on_step=on_step,
             outside=task.outside(handlers, allow_exec),
+            task=task.source,
+            resume=resume,
+            checkpoint=checkpoint,
             write_to=None if write_to is None else _destination(write_to, task, output, spool),
         )
     except Exception as error:

@@ -744,6 +744,13 @@ def _write_results(path: str, document: str) -> None:
 @_reaching
 @click.option("--write-to", metavar="URL", help="InfluxDB that influxDBOut writes to: influxdb://host:8086/database.")
 @click.option("--spool", metavar="DIR", help="Where points wait for --write-to. [default: OUTPUT.spool]")
+@click.option("--resume", is_flag=True, help="Go on with a run that was broken off; what is done is not done again.")
+@click.option(
+    "--checkpoint",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Time between two points from which --resume can go on. [default: 60]",
+)
 @click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
 @click.option(
     "--workers",
@@ -765,6 +772,7 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
       tickc backfill cpu_alert.tick --input cpu.parquet --output out
       tickc backfill cpu_alert.tick --input 'cpu-*.lp.gz' --output out --start 2024-01-01T00:00:00Z
       tickc backfill cpu_alert.py --input data/ --output out --tags host,region --json
+      tickc backfill cpu_alert.py --input data/ --output out --resume
       tickc backfill cpu_alert.tick --source influxdb://localhost:8086/telegraf --output out
       tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
@@ -784,9 +792,12 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
     except TaskFailed as error:
         raise Failure(f"the task failed: {error}", "nothing was written") from None
     except KeyboardInterrupt:
-        raise Failure(
-            f"interrupted after {done.points:,} points; nothing was written to {output}", "", INTERRUPTED
-        ) from None
+        from tickc.runtime.outputs import broken_off
+
+        points = broken_off(output)
+        hint = "" if points is None else f"--resume goes on after {points:,} points"
+        told = f"interrupted after {done.points:,} points; nothing was written to {output}"
+        raise Failure(told, hint, INTERRUPTED) from None
     if not quiet:
         progress.show_summary(summary, output)
     if as_json:

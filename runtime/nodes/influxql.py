@@ -145,7 +145,7 @@ class InfluxQL(Operator):
     that have no effect; elapsed: ns; movingAverage: n; holtWinters: h, m, ns). point_times: `.usePointTimes()`.
     """
 
-    STATE = ("errors", "names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups")
+    STATE = ("names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups")
 
     def __init__(
         self,

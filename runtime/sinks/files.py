@@ -87,10 +87,11 @@ def sync(path: str | os.PathLike[str]) -> None:
 class TextFile:
     """A file of lines, to which lines are appended."""
 
-    def __init__(self, path: Path) -> None:
-        """An existing file is gone on with."""
+    def __init__(self, path: Path, size: int = 0) -> None:
+        """size: bytes that are there already; what comes after them is cut off."""
         self.path = path
         self.file: IO[bytes] = open(path, "ab")  # noqa: SIM115
+        self.file.truncate(size)
 
     def put(self, texts: Iterable[str]) -> None:
         """Append lines."""
@@ -98,15 +99,10 @@ class TextFile:
         self.file.write(whole.encode("utf-8", "surrogateescape"))
 
     def mark(self) -> int:
-        """Make what was written last; how many bytes it is, for `restore`."""
+        """Make what was written last; how many bytes it is."""
         self.file.flush()
         os.fsync(self.file.fileno())
-        return self.file.tell()
-
-    def restore(self, size: int) -> None:
-        """Forget what was written after a mark."""
-        self.file.truncate(size)
-        self.file.seek(size)
+        return os.fstat(self.file.fileno()).st_size
 
     def close(self) -> None:
         """Nothing more will be written."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,23 @@ class Piece:
 class DataSet:
     """Writes rows to pieces in `folder`, and `close` makes files `part-00000.FORM` of them."""
 
-    def __init__(self, folder: Path, form: str, frame: Frame) -> None:
-        """form: parquet or arrow. frame: the columns, none so far."""
+    def __init__(self, folder: Path, form: str, frame: Frame, saved: Mapping[str, Any] | None = None) -> None:
+        """form: parquet or arrow. frame: the columns, none so far. saved: the mark of another data set in the folder,
+        from which this one goes on; what else is in the folder is removed."""
         self.folder, self.form, self.frame = folder, form, frame
         self.waiting: list[Rows] = []
         self.pieces: list[Piece] = []
         self._writer: Any = None
         self._open = Piece("", 0, ())
+        if saved is not None:
+            self.frame.restore(saved["frame"])
+            self.pieces = [Piece(name, rows, tuple(columns)) for name, rows, columns in saved["pieces"]]
+            self.waiting = list(saved["waiting"])
+        folder.mkdir(exist_ok=True)
+        known = {p.name for p in self.pieces}
+        for path in folder.iterdir():
+            if path.name not in known:
+                path.unlink()
 
     # -- rows
 
@@ -88,20 +98,10 @@ class DataSet:
     # -- marks
 
     def mark(self) -> dict[str, Any]:
-        """End the open piece; what `restore` goes on from."""
+        """End the open piece; what another data set goes on from."""
         self._finish()
         pieces = [[p.name, p.rows, list(p.columns)] for p in self.pieces]
         return {"pieces": pieces, "frame": self.frame.snapshot(), "waiting": list(self.waiting)}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go on after a mark; for a fresh data set in the folder of the old one."""
-        self.frame.restore(saved["frame"])
-        self.pieces = [Piece(name, rows, tuple(columns)) for name, rows, columns in saved["pieces"]]
-        self.waiting = list(saved["waiting"])
-        known = {p.name for p in self.pieces}
-        for path in self.folder.iterdir():
-            if path.name not in known:
-                path.unlink()
 
     # -- the end
 

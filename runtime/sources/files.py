@@ -173,6 +173,8 @@ class Parquet(Columnar):
         import pyarrow.parquet as pq
 
         _check_magic(self.path, self.size)
+        self.entry: tuple[int, int | None] | None = None
+        self.first_row = 0  # rows of groups before it are not given
         file = pq.ParquetFile(self.path)
         self.metadata = file.metadata
         self.total_rows = file.metadata.num_rows
@@ -180,10 +182,25 @@ class Parquet(Columnar):
         file.close()
         return schema
 
+    def begin(self, entry: Sequence[Any]) -> None:
+        """Give the rows from an entry on: the first row of a row group, and the latest time before it."""
+        self.first_row, self.last = entry
+
     def batches(self) -> Iterator[tuple[Any, int]]:
         columns = self.plan.columns()
         groups = self.groups()
-        if conjuncts := self._selective(groups):
+        conjuncts = self._selective(groups)
+        starts = {first for _, first, _ in groups}
+        groups = [g for g in groups if g[1] >= self.first_row]
+        for batch, first in self._decoded(groups, columns, conjuncts):
+            if first in starts:
+                self.entry = (first, self.last)
+            yield batch, first
+
+    def _decoded(
+        self, groups: list[RowGroup], columns: list[str], conjuncts: list[Conjunct]
+    ) -> Iterator[tuple[Any, int]]:
+        if conjuncts:
             yield from self._filtered(groups, columns, conjuncts)
         elif groups and max(rows for _, _, rows in groups) * 8 * len(columns) <= GROUP_BYTES:
             threads = len(groups) == 1

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from tickc.runtime.batch import Rows
@@ -29,7 +29,11 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Reader(Protocol):
-    """One open file. size, position: bytes in all and used so far, about; total_rows: None where not known before."""
+    """One open file. size, position: bytes in all and used so far, about; total_rows: None where not known before.
+
+    A reader that can `begin(entry)` within its file has an attribute `entry`: where it could begin to give the rows
+    that it gives now, as JSON holds it.
+    """
 
     path: str
     size: int
@@ -39,6 +43,45 @@ class Reader(Protocol):
     def position(self) -> int: ...
 
     def __iter__(self) -> Iterator[Rows]: ...
+
+
+class Stream:
+    """The rows of a reader, from a place on that another run had reached."""
+
+    def __init__(self, reader: Reader, problems: Problems) -> None:
+        self.reader, self.problems = reader, problems
+        self.rows = 0  # given so far
+        self.entry: Any = None  # of the reader
+        self.before = 0  # rows that were given before `entry`
+        self.done = False
+
+    def __iter__(self) -> Iterator[Rows]:
+        if self.done:
+            return
+        skip, self.rows = self.rows - self.before, self.before
+        known = self.problems.copy()
+        if self.entry is not None:
+            self.reader.begin(self.entry)  # type: ignore[attr-defined]
+        for rows in self.reader:
+            entry = getattr(self.reader, "entry", None)
+            if entry != self.entry:
+                self.entry, self.before = entry, self.rows
+            self.rows += len(rows)
+            if skip:
+                rows, skip = rows.take(slice(skip, None)), max(0, skip - len(rows))
+                if not skip:  # what was left out up to here has been told
+                    self.problems.become(known)
+            if len(rows):
+                yield rows
+        self.done = True
+
+    def place(self) -> list[Any]:
+        """How far it came, as JSON."""
+        return [self.rows, self.entry, self.before, self.done]
+
+    def go_on(self, place: Sequence[Any]) -> None:
+        """Begin where another stream of the same file had come."""
+        self.rows, self.entry, self.before, self.done = place
 
 
 @dataclass
@@ -52,6 +95,32 @@ class Input:
     sort: bool = False
     ordered: bool = True  # whether the rows of each file are in the order of their times
     rows_read: int = 0
+
+    def __post_init__(self) -> None:
+        self.streams = [Stream(reader, self.problems) for reader in self.readers]
+        self.reached: dict[int, int] = {}  # the last time of each stream, where they are read in time
+        self._skip = 0  # rows, in order of time, that need not be given
+
+    def identity(self) -> list[Any]:
+        """What tells whether two inputs hold the same: path, size and time of change of each file."""
+        return [[os.path.abspath(r.path), r.size, os.stat(r.path).st_mtime_ns] for r in self.readers]
+
+    def place(self) -> dict[str, Any]:
+        """How far it was read, as JSON."""
+        places = [] if self.sort else [stream.place() for stream in self.streams]
+        problems = None if self.sort else self.problems.snapshot()
+        return {"rows": self.rows_read, "files": places, "problems": problems, "reached": list(self.reached.items())}
+
+    def go_on(self, place: Mapping[str, Any]) -> None:
+        """Give the rows that come after the place of another input of the same files; before the first ones."""
+        self.rows_read = place["rows"]
+        if self.sort:
+            self._skip = self.rows_read
+            return
+        self.problems.restore(place["problems"])
+        self.reached = dict(place["reached"])
+        for stream, own in zip(self.streams, place["files"]):
+            stream.go_on(own)
 
     @property
     def size(self) -> int:
@@ -91,11 +160,11 @@ class Input:
         """The rows of all files about in the order of their times, each batch with a moment (ns): all rows before it
         have come, this batch included. NEVER where that cannot be told."""
         if self.sort or not self.ordered or len(self.readers) == 1:
-            for rows in self:
-                yield rows, int(rows.time[-1]) if len(rows) and (self.sort or self.ordered) else NEVER
+            for some in self:
+                yield some, int(some.time[-1]) if len(some) and (self.sort or self.ordered) else NEVER
             return
-        streams = {i: iter(reader) for i, reader in enumerate(self.readers)}
-        reached = dict.fromkeys(streams, NEVER)
+        streams = {i: iter(stream) for i, stream in enumerate(self.streams) if not stream.done}
+        self.reached = reached = {i: self.reached.get(i, NEVER) for i in streams}
         while streams:
             i = min(reached, key=reached.__getitem__)
             rows = next(streams[i], None)
@@ -111,10 +180,14 @@ class Input:
         if self.sort:
             from tickc.runtime.sources.sorting import by_time
 
-            yield from by_time((rows for reader in self.readers for rows in reader), self.codes)
+            skip = self._skip
+            for rows in by_time((rows for reader in self.readers for rows in reader), self.codes):
+                if skip < len(rows):
+                    yield rows.take(slice(skip, None)) if skip else rows
+                skip = max(0, skip - len(rows))
             return
-        for reader in self.readers:
-            yield from reader
+        for stream in self.streams:
+            yield from stream
 
 
 def open_inputs(
@@ -151,9 +224,7 @@ def open_inputs(
     job = Job(wanted, Defaults(default_measurement, tags, fields), codes, problems, sort or not check_order, batch_rows)
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [
-        (path, constants, format or format_of(path))
-        for given in listed
-        for path, constants in expand(os.fspath(given))
+        (path, constants, format or format_of(path)) for given in listed for path, constants in expand(os.fspath(given))
     ]
     readers = [_open(path, constants, job, form, precision, default_time) for path, constants, form in files]
     ordered = check_order and all(form != "recording" for _, _, form in files)

@@ -48,9 +48,8 @@ def points(rows: Rows) -> list[Any]:
     ]
 
 
-def fresh(folder: Path, form: str) -> DataSet:
-    folder.mkdir(exist_ok=True)
-    return DataSet(folder, form, Frame(measurement=True))
+def fresh(folder: Path, form: str, saved: Any = None) -> DataSet:
+    return DataSet(folder, form, Frame(measurement=True), saved)
 
 
 def closed(data: DataSet, target: Path) -> dict[str, bytes]:
@@ -125,8 +124,7 @@ def test_the_bytes_hang_on_the_rows_alone(tmp_path: Path, form: str, monkeypatch
                 saved, marked = encode(freeze(data.mark())), at
             if seed and saved is not None and chance.random() < 0.1:
                 data.abort()
-                data, at = fresh(folder, form), marked
-                data.restore(thaw(decode(saved)))
+                data, at = fresh(folder, form, thaw(decode(saved))), marked
         assert closed(data, tmp_path / f"out{seed}") == wanted, seed
 
 
@@ -137,8 +135,7 @@ def test_text_file(tmp_path: Path) -> None:
     before = (tmp_path / "a").read_bytes()
     file.put(["more"])
     file.abort()
-    again = TextFile(tmp_path / "a")
-    again.restore(size)
+    again = TextFile(tmp_path / "a", size)
     again.put(["\udcff"])
     again.close()
     assert (tmp_path / "a").read_bytes() == before + b"\xff\n"

@@ -1,0 +1,162 @@
+"""A backfill leaves the same bytes in whatever batches it reads, and when it is killed and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from test_golden import BUILT, Case
+from test_pipelines import pipelines, point, rows_of
+
+import tickc
+from tickc.compiler.diagnostics import TickError
+from tickc.runtime.graph import TaskFailed
+from tickc.runtime.nodes.loop import Loop
+from tickc.runtime.sinks import parts
+from tickc.runtime.sources.recording import write_recording
+from tickc.task import Task
+
+CALLS = ("fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are killed here, not machines, so nothing has to reach the disk."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """The files of a folder but for the summary, which tells how long a run took."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "_tickc.json"
+    }
+
+
+def left_by(task: Task, source: Path, folder: Path, **options: Any) -> dict[str, str] | str:
+    """What a backfill leaves, or why it failed."""
+    try:
+        task.backfill(source, folder, **options)
+    except TaskFailed as error:
+        return str(error)
+    return digest(folder)
+
+
+def killed_at(number: int, action: Callable[[Callable[..., None]], Any]) -> bool:
+    """Do something in a process that is killed at the `number`-th call that it makes to change the file system, or of
+    what `action` is given; whether it came to that."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+        return os.WIFSIGNALED(status)
+    left = number
+
+    def tick(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def ticking(call: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*arguments: Any, **more: Any) -> Any:
+            tick()
+            return call(*arguments, **more)
+
+        return made
+
+    for name in CALLS:
+        setattr(os, name, ticking(getattr(os, name)))
+    try:
+        action(tick)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def killed_and_resumed(task: Task, source: Path, folder: Path, chance: random.Random, **options: Any) -> int:
+    """Kill a run at random moments until it comes to an end; returns how often it was killed."""
+    kills = 0
+    while killed_at(
+        chance.randrange(5, 250),
+        lambda tick: task.backfill(
+            source,
+            folder,
+            batch_rows=chance.choice([1, 3, 10, 100]),
+            resume=True,
+            checkpoint=0.0,
+            on_step=tick,
+            **options,
+        ),
+    ):
+        kills += 1
+    return kills
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes too long where processes are killed
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(script=pipelines(), points=st.lists(point, min_size=1, max_size=40), seed=st.integers(0, 10**6))
+def test_generated_scripts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, script: str, points: Any, seed: int
+) -> None:
+    monkeypatch.setattr(Loop, "WORTH", 0)
+    monkeypatch.setattr(parts, "ROW_GROUP", 8)
+    monkeypatch.setattr(parts, "PART", 24)
+    folder, chance = tmp_path_factory.mktemp("ways"), random.Random(seed)
+    source = folder / "in.srpl"
+    write_recording(source, [rows_of(points)])
+    task = tickc.compile(script)
+    form = chance.choice(["parquet", "arrow", "jsonl", "lp"])
+    wanted = left_by(task, source, folder / "whole", format=form)
+    for size in (1, 7):
+        assert left_by(task, source, folder / f"batches of {size}", format=form, batch_rows=size) == wanted
+    existing = chance.choice([True, False])
+    if existing:
+        (folder / "killed").mkdir()
+    killed_and_resumed(task, source, folder / "killed", chance, format=form)
+    assert digest(folder / "killed") == wanted
+    assert killed_and_resumed(task, source, folder / "killed", chance, format=form, overwrite=True) == 0
+    assert digest(folder / "killed") == wanted
+    assert not list(folder.glob("**/*tickc-run*"))
+
+
+def of_files(folder: Path) -> tuple[Task, Path, dict[str, Any]] | None:
+    """A golden case that a backfill can run: its task, its input, and how it is read."""
+    case = Case(folder)
+    source = next((path for path in (case.stream, case.data) if path.exists()), None)
+    if source is None:
+        return None
+    try:
+        return case.compile(), source, dict(case.range)
+    except TickError:
+        return None
+
+
+@pytest.mark.parametrize("folder", BUILT)
+def test_golden_cases(folder: Path, tmp_path: Path) -> None:
+    found = of_files(folder)
+    if found is None:
+        return
+    task, source, options = found
+    chance = random.Random(folder.name)
+    wanted = left_by(task, source, tmp_path / "whole", **options)
+    size = chance.choice([1, 3, 7])
+    assert left_by(task, source, tmp_path / "in batches", batch_rows=size, **options) == wanted
+    if isinstance(wanted, dict) and not options:
+        killed_and_resumed(task, source, tmp_path / "killed", chance, **options)
+        assert digest(tmp_path / "killed") == wanted
