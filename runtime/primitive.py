@@ -28,6 +28,20 @@ class Primitive(Kernel[P, R]):
         self.result, self.emit = result, emit
         self._intrinsic: Any = None
 
+    def machine(self) -> Callable[P, R]:
+        if self._machine is None:
+            import numba
+
+            instructions: Any = self._inlined()
+
+            def compiled(*args: Any) -> Any:
+                return instructions(*args)
+
+            called: Any = numba.njit(compiled)
+            self._machine = called
+            return called
+        return self._machine
+
     def _inlined(self) -> Callable[P, R]:
         if self._intrinsic is None:
             from numba import types as numba_types

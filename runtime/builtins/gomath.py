@@ -13,7 +13,6 @@ would raise), and bits are handled as int64.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ import numpy as np
 from tickc.runtime.builtins import builtin
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
-from tickc.runtime.routine import Routine, routine
+from tickc.runtime.primitive import primitive
+from tickc.runtime.routine import routine
 
 _FLOAT = (Kind.FLOAT,)
 _FLOAT2 = (Kind.FLOAT, Kind.FLOAT)
@@ -93,7 +93,8 @@ def ldexp(fraction: float, exponent: Any) -> Any:
     return scale * float_from_bits((bits & ~0x7FF0000000000000) | ((exponent + 1023) << 52))
 
 
-def _fma_exact(a: float, b: float, c: float) -> float:
+@primitive("float64", lambda builder, args: builder.fma(*args))
+def fma(a: float, b: float, c: float) -> float:
     """a*b + c rounded once, for a product in the normal range (Dekker's exact product, then an exact sum)."""
     a, b = float(a), float(b)
     product = a * b
@@ -104,34 +105,6 @@ def _fma_exact(a: float, b: float, c: float) -> float:
     a_low, b_low = a - a_high, b - b_high
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
     return np.float64(math.fsum((product, error, float(c))))
-
-
-class _Fma(Routine[[float, float, float], float]):
-    """Fused multiply-add: one machine instruction once compiled, `_fma_exact` until then."""
-
-    _machine: Callable[[float, float, float], float] | None
-
-    def machine(self) -> Callable[[float, float, float], float]:
-        if self._machine is None:
-            import numba
-            from numba.core import types
-            from numba.extending import intrinsic
-
-            @intrinsic
-            def instruction(_context: Any, a: Any, b: Any, c: Any) -> Any:
-                return types.float64(a, b, c), lambda _context, builder, _signature, args: builder.fma(*args)
-
-            def compiled(a: float, b: float, c: float) -> float:
-                return instruction(a, b, c)  # type: ignore[call-arg]
-
-            self._machine = numba.njit(compiled)
-        return self._machine
-
-    def _inlined(self) -> Callable[[float, float, float], float]:
-        return self.machine()
-
-
-fma = _Fma(_fma_exact)
 
 
 # Rounding, sign, remainder
