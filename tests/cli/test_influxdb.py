@@ -200,6 +200,37 @@ def test_a_server_that_stays_away(tickc: Tickc, start_influxd: Callable[..., Inf
         assert not (tmp_path / "out").exists() and list((tmp_path / "wait here").glob("*/*.lp.gz"))
 
 
+def test_a_run_from_server_to_server_is_resumed(
+    tickc: Tickc, environment: dict[str, str], start_influxd: Callable[..., Influxd], tmp_path: Path
+) -> None:
+    server = start_influxd()
+    here, there = server.database(), server.database()
+    text = sparse(20_000)
+    server.write(text, here)
+    (tmp_path / "cpu.lp").write_text(text)
+    script = "var means = stream|from().measurement('cpu')|httpOut('seen')\n" + ROLLUP.format(db=there, more="")
+    (tmp_path / "task.tick").write_text(script)
+    package.compile(script).backfill(
+        tmp_path / "cpu.lp", tmp_path / "file", write_to=server.url(), spool=tmp_path / "spool"
+    )
+    select = "SELECT * FROM rollup GROUP BY *"
+    expected = server.query(select, there)
+    server.query("DROP MEASUREMENT rollup", there)
+    run = (
+        "backfill", "task.tick", "--source", server.url(here), "--write-to", server.url(), "--output", "out",
+        "--batch-rows", 200, "--checkpoint", 0,
+    )  # fmt: skip
+    process = begin(environment, tmp_path, *run)
+    wait(lambda: (tmp_path / ".out.tickc-run" / "manifest.json").exists(), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = tickc(*run, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "the run was broken off and went on after" in done.stderr
+    assert results(tmp_path / "out") == results(tmp_path / "file")
+    assert server.query(select, there) == expected
+
+
 # -------------------------------------------------------------------------------------------------- what is wrong
 
 
