@@ -103,7 +103,7 @@ def _print(sink: str, table: Any) -> None:
 
     from tickc.runtime.gotext import times_rfc3339nano
 
-    times = times_rfc3339nano(np.asarray(table.column("time").to_numpy()).view(np.int64)).to_pylist()
+    times = times_rfc3339nano(np.asarray(table.column("time").to_numpy()).view(np.int64))
     names = [name for name in table.column_names if name != "time"]
     columns = [table.column(name).to_pylist() for name in names]
     for time, *values in zip(times, *columns):

@@ -8,14 +8,17 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 from collections.abc import Callable
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tickc.runtime.builtins import EvalError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
@@ -105,22 +108,48 @@ def format_float_json(x: float) -> str:
     return _plain(sign, digits, place)
 
 
-def floats_f(values: np.ndarray) -> pa.StringArray:
+def floats_f(values: np.ndarray) -> list[str | None]:
     """`format_float_f` of each value of a float64 array."""
     return _float_texts(values, format_float_f)
 
 
-def floats_json(values: np.ndarray) -> pa.StringArray:
-    """`format_float_json` of each value of a float64 array; NaN and infinities, which JSON lacks, become nulls."""
-    texts = _float_texts(values, lambda x: format_float_json(x) if math.isfinite(x) else None)
+def floats_json(values: np.ndarray) -> list[str | None]:
+    """`format_float_json` of each value of a float64 array; None for NaN and infinities, which JSON lacks."""
+    return _float_texts(values, lambda x: format_float_json(x) if math.isfinite(x) else None)
+
+
+def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> list[str | None]:
+    if _spared.few(len(values)):
+        return [one(x) for x in values.tolist()]
+    texts: list[str | None] = _arrow_texts(values, one).to_pylist()
     return texts
 
 
-def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> pa.StringArray:
+class _Spared:
+    """Counts the values that were written one by one, which takes less than loading Arrow as long as they are few."""
+
+    FEW = 20_000
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def few(self, n: int) -> bool:
+        """Whether to write n more so."""
+        self.written += n
+        return self.written <= self.FEW and "pyarrow.compute" not in sys.modules
+
+
+_spared = _Spared()
+
+
+def _arrow_texts(values: np.ndarray, one: Callable[[float], str | None]) -> pa.StringArray:
     """Arrow's form where it is the plain one (1e-4 to 1e10, whole numbers below 2**53), `one` of the others."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     values = np.ascontiguousarray(values, dtype=np.float64)
     texts = pc.cast(pa.array(values), pa.string())
-    if _ARROW_ADDS_POINT:
+    if _arrow_adds_point():
         texts = pc.replace_substring_regex(texts, r"\.0$", "")
     size = np.abs(values)
     others = ~(((size >= 1e-4) & (size < 1e10)) | (values == 0))
@@ -136,7 +165,12 @@ def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> pa.S
     return texts
 
 
-_ARROW_ADDS_POINT = pc.cast(pa.array([1.0]), pa.string())[0].as_py() == "1.0"  # older versions of Arrow
+@functools.cache
+def _arrow_adds_point() -> bool:
+    """Whether whole numbers have a `.0`, as in older versions of Arrow."""
+    import pyarrow as pa
+
+    return str(pa.array([1.0]).cast(pa.string())[0]) == "1.0"
 
 
 # Durations
@@ -278,8 +312,17 @@ def format_time_default(ns: int) -> str:
     return f"{_date_text(days)} {hour:02d}:{minute:02d}:{second:02d}{_fraction(nanos)} +0000 UTC"
 
 
-def times_rfc3339nano(times: np.ndarray) -> pa.StringArray:
+def times_rfc3339nano(times: np.ndarray) -> list[str]:
     """`format_time_rfc3339nano` of each of an int64 array."""
+    if _spared.few(len(times)):
+        return [format_time_rfc3339nano(t) for t in times.tolist()]
+    texts: list[str] = _arrow_times(times).to_pylist()
+    return texts
+
+
+def _arrow_times(times: np.ndarray) -> pa.StringArray:
+    import pyarrow as pa
+
     times = np.ascontiguousarray(times, dtype=np.int64)
     if not times.size:
         return pa.array([], pa.string())
@@ -331,6 +374,8 @@ def _write_nanos(text: np.ndarray, nanos: np.ndarray) -> None:
 
 
 def _strings(data: bytes, lengths: np.ndarray) -> pa.StringArray:
+    import pyarrow as pa
+
     offsets = np.zeros(lengths.size + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.StringArray.from_buffers(lengths.size, pa.py_buffer(offsets), pa.py_buffer(data))

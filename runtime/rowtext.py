@@ -47,7 +47,7 @@ def coded(text: Text, write: Callable[[str], str]) -> list[str | None]:
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 JSON_VALUES: Writers = {
-    Kind.FLOAT: lambda data: floats_json(data).to_pylist(),
+    Kind.FLOAT: lambda data: floats_json(data),
     Kind.INT: lambda data: map(str, data.tolist()),  # type: ignore[dict-item,return-value]
     Kind.DURATION: lambda data: map(str, data.tolist()),  # type: ignore[dict-item,return-value]
     Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],
@@ -59,7 +59,7 @@ JSON_VALUES: Writers = {
 
 def json_times(time: Array) -> list[str]:
     """RFC 3339 times, quoted. time: i8[n] ns."""
-    return [f'"{t}"' for t in times_rfc3339nano(time).to_pylist()]
+    return [f'"{t}"' for t in times_rfc3339nano(time)]
 
 
 def encodable(rows: Rows) -> Array:
@@ -182,7 +182,7 @@ def _quoted(text: str) -> str:
 
 
 LINE_VALUES: Writers = {
-    Kind.FLOAT: lambda data: floats_f(data).to_pylist(),
+    Kind.FLOAT: lambda data: floats_f(data),
     Kind.INT: lambda data: [f"{v}i" for v in data.tolist()],
     Kind.DURATION: lambda data: [f'"{format_duration_go(v)}"' for v in data.tolist()],
     Kind.BOOL: lambda data: ["true" if v else "false" for v in data.tolist()],

@@ -358,7 +358,7 @@ def _next_length(length: int, last: int, rows: int, wanted: int) -> int:
 def _with_place(error: InfluxDBError, start: int) -> SourceError:
     from tickc.runtime.gotext import times_rfc3339nano
 
-    place = times_rfc3339nano(np.array([start], np.int64)).to_pylist()[0]
+    place = times_rfc3339nano(np.array([start], np.int64))[0]
     return InfluxDBError(
         f"{error.message} (all points before {place} had been read)", error.hint,
         transient=error.transient, status=error.status, reason=error.reason,

@@ -122,7 +122,7 @@ def json_lines(rows: Rows) -> list[str]:
 
     from tickc.runtime.gotext import times_rfc3339nano
 
-    columns: dict[str, list[Any]] = {"time": times_rfc3339nano(rows.time).to_pylist()}
+    columns: dict[str, list[Any]] = {"time": times_rfc3339nano(rows.time)}
     columns["measurement"] = [name or None for name in rows.name.tolist()]
     columns |= {name: rows.tags[name].tolist() for name in sorted(rows.tags)}
     for name in sorted(rows.fields):

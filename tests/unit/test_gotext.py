@@ -47,16 +47,24 @@ def test_floats_one_by_one() -> None:
             assert gotext.format_float_json(x) == row[3]
 
 
-def test_floats_as_arrays() -> None:
-    assert gotext.floats_f(np.array(FLOATS)).to_pylist() == [row[2] for row in GO["floats"]]
-    assert gotext.floats_json(np.array(FLOATS)).to_pylist() == [row[3] for row in GO["floats"]]
-    assert gotext.floats_f(np.array([])).to_pylist() == []
+@pytest.fixture(params=["one by one", "by Arrow"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How arrays of values are written."""
+    monkeypatch.setattr(gotext._spared, "few", lambda n: request.param == "one by one")
+    return str(request.param)
 
 
-def test_arrow_and_python_choose_the_same_digits() -> None:
+def test_floats_as_arrays(way: str) -> None:
+    assert gotext.floats_f(np.array(FLOATS)) == [row[2] for row in GO["floats"]]
+    assert gotext.floats_json(np.array(FLOATS)) == [row[3] for row in GO["floats"]]
+    assert gotext.floats_f(np.array([])) == []
+
+
+def test_arrow_and_python_choose_the_same_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gotext._spared, "few", lambda n: False)
     values = np.random.default_rng(7).integers(0, 2**63, 20_000).view(np.float64)
     values = np.concatenate([values, np.random.default_rng(8).random(20_000) * 1e6])
-    assert gotext.floats_f(values).to_pylist() == [gotext.format_float_f(x) for x in values.tolist()]
+    assert gotext.floats_f(values) == [gotext.format_float_f(x) for x in values.tolist()]
 
 
 def test_json_has_no_nan() -> None:
@@ -83,13 +91,13 @@ def test_times() -> None:
             assert gotext.format_time_layout(int(ns), layout) == text, layout
 
 
-def test_times_as_arrays() -> None:
+def test_times_as_arrays(way: str) -> None:
     times = np.array([int(row[0]) for row in GO["times"]])
-    assert gotext.times_rfc3339nano(times).to_pylist() == [row[2] for row in GO["times"]]
+    assert gotext.times_rfc3339nano(times) == [row[2] for row in GO["times"]]
     whole = times // 10**9 * 10**9
     whole = whole[whole < times]
-    assert gotext.times_rfc3339nano(whole).to_pylist() == [gotext.format_time_rfc3339nano(t) for t in whole]
-    assert gotext.times_rfc3339nano(times[:0]).to_pylist() == []
+    assert gotext.times_rfc3339nano(whole) == [gotext.format_time_rfc3339nano(t) for t in whole]
+    assert gotext.times_rfc3339nano(times[:0]) == []
 
 
 def test_far_years() -> None:
