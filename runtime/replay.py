@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from tickc.runtime.backfill import at_home
 from tickc.runtime.batch import Rows
 from tickc.runtime.graph import NEVER, Entering, Graph
 from tickc.runtime.nodes.query import DBRP, queries
@@ -42,6 +41,8 @@ def stored(
     home: database and retention policy of points that name none. What a database would not take is counted in
     `problems`. Raises TaskFailed where the task may not ask so.
     """
+    from tickc.runtime.backfill import at_home
+
     placed = (at_home(some, home) for some in rows)
     if not queries(graph):
         yield from (_within(some, start, stop) for some in placed)

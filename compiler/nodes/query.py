@@ -1,4 +1,7 @@
-"""Where the batches of a batch task come from: `batch`, `query`, `queryFlux`."""
+"""Where the batches of a batch task come from: `batch`, `query`, `queryFlux`.
+
+What reads queries is imported when there is one: a stream task starts without it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tickc.compiler import influxql, ir
+from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic, Span
 from tickc.compiler.pipeline import (
     BATCH,
@@ -26,7 +29,6 @@ from tickc.compiler.pipeline import (
 )
 from tickc.runtime import influxql as q
 from tickc.runtime.cron import Cron, CronError
-from tickc.runtime.influxql.text import with_dimensions, with_fill
 
 T204, T302, T303, T304 = (CODES[c] for c in ("T204", "T302", "T303", "T304"))
 FILLS = ("null", "none", "previous", "linear")
@@ -61,6 +63,8 @@ class Query(Node):
         self.dimensions = dimensions
 
     def start(self) -> Iterator[Diagnostic]:
+        from tickc.compiler import influxql
+
         try:
             influxql.parse(self.text)
         except influxql.QueryError as error:
@@ -72,6 +76,8 @@ class Query(Node):
         yield from schedule_errors(self, self.every, self.cron)
 
     def doubts(self) -> Iterator[Diagnostic]:
+        from tickc.compiler import influxql
+
         spans: dict[int, tuple[int, int]] = {}
         refused = influxql.refusal(self._select(spans))
         if refused is not None:
@@ -80,6 +86,9 @@ class Query(Node):
 
     def _select(self, spans: dict[int, tuple[int, int]] | None = None) -> q.Select:
         """The query with the dimensions and the fill of the node; `spans`: the bytes of its text for its parts."""
+        from tickc.compiler import influxql
+        from tickc.runtime.influxql.text import with_dimensions, with_fill
+
         select = with_dimensions(influxql.parse(self.text, spans), [_dimension(d) for d in self.dimensions])
         if isinstance(self.fill, (str, int, float)) and not isinstance(self.fill, (bool, Duration)):
             return with_fill(select, self.fill)
@@ -96,6 +105,8 @@ class Query(Node):
         return []
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
+        from tickc.compiler import influxql
+
         select = self._select()
         refused = influxql.refusal(select)
         return QueryOp(
