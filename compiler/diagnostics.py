@@ -187,8 +187,9 @@ T105 = _code(
 T106 = _code(
     "T106",
     "the script is nested too deeply",
-    """Parentheses, arguments and signs may be nested 200 deep, and one expression or one chain may have 1,000
-    operators or links. Scripts that people write stay far below; split the expression with `var`.""",
+    """Parentheses, arguments and signs may be nested 200 deep. One chain may have 1,000 links, and one expression 1,000
+    levels, where operators of one kind in a row, as in `a OR b OR c`, are one; of these there may be 10,000 and more.
+    Scripts that people write stay far below; split the expression with `var`.""",
 )
 T107 = _code(
     "T107",

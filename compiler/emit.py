@@ -18,7 +18,7 @@ from tickc.compiler.diagnostics import Source, Span
 from tickc.compiler.ir import Op, Plan, SourceOp
 from tickc.compiler.passes.fold_constants import rebuilt
 from tickc.compiler.passes.fuse_kernels import LoopOp
-from tickc.runtime.expr import Binary, Expr, deep_recursion
+from tickc.runtime.expr import Expr, deep_recursion, level_above
 from tickc.runtime.influxql.tree import Tree
 from tickc.runtime.kinds import Kind
 
@@ -34,7 +34,7 @@ _UNITS = (
 
 
 _BUILDERS = frozenset({"call", "chain", "duration", "lit", "nested", "pattern", "ref"})  # of tickc.runtime.expr
-_DEEPEST = 30  # levels of an expression that are written in one; Python's parser ends at 200 brackets
+_DEEPEST = 31  # levels of an expression that are written in one; Python's parser ends at 200 brackets
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -172,9 +172,7 @@ class _Writer:
             below = part.children
             changed = tuple(new[id(c)] for c in below)
             current = rebuilt(part, changed) if any(a is not b for a, b in zip(changed, below)) else part
-            left = below[0] if isinstance(part, Binary) else None
-            same = isinstance(left, Binary) and isinstance(part, Binary) and left.op == part.op
-            level = max((levels[id(c)] + (not same or c is not left) for c in below), default=0)
+            level = level_above(part, lambda c: levels[id(c)])
             if level > _DEEPEST and part is not e:
                 name = f"part{len(self.parts) + 1}"
                 text = repr(current)
@@ -182,7 +180,7 @@ class _Writer:
                     n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)
                 } & _BUILDERS
                 self.parts.append(pytext.statement(name, text, 1))
-                current, level = Named(name), 0
+                current, level = Named(name), 1
             levels[id(part)], new[id(part)] = level, current
         return new[id(e)]
 

@@ -12,7 +12,7 @@ from typing import Any
 from tickc.compiler.diagnostics import T101, T102, T103, T104, T106, Code, Diagnostic, Source, Span, decode
 from tickc.compiler.lexer import MAX_NESTING, SLASH_AT_END, UNITS, UNTERMINATED, Lexer, Token, format_duration
 
-MAX_DEPTH = 1000  # of the tree: operators of one expression or links of one chain also nest
+MAX_DEPTH = 1000  # of the tree: links of one chain also nest, and operators that differ
 MAX_ERRORS = 20  # reported of one script
 
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeVar
 from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Code, Diagnostic, Source, Span, TickError
 from tickc.runtime.builtins import EvalError
-from tickc.runtime.expr import Binary, Call, Expr, check, deep_recursion
+from tickc.runtime.expr import Binary, Call, Expr, check, deep_recursion, level_above, spine
 
 MAX_NODES = 10_000
 MAX_OPERANDS = 50_000  # of a lambda, with the lambdas of variables in it
@@ -85,8 +85,8 @@ class LambdaValue:
         while pending:
             e, ready = pending.pop()
             if ready:
-                parts = [done[id(c)] for c in e.children]
-                done[id(e)] = 1 + sum(n for n, _ in parts), 1 + max((d for _, d in parts), default=0)
+                operands = 1 + sum(done[id(c)][0] for c in e.children)
+                done[id(e)] = operands, level_above(e, lambda c: done[id(c)][1])
             elif id(e) not in done:
                 pending.append((e, True))
                 pending.extend((c, False) for c in e.children)
@@ -94,10 +94,11 @@ class LambdaValue:
 
     def extend(self, other: LambdaValue) -> None:
         """Join another condition by AND."""
-        operands, depth = self.operands + other.operands + 1, max(self.depth, other.depth) + 1
+        expr, depths = Binary("AND", self.expr, other.expr), {id(self.expr): self.depth, id(other.expr): other.depth}
+        operands, depth = self.operands + other.operands + 1, level_above(expr, lambda e: depths[id(e)])
         if operands > MAX_OPERANDS or depth > MAX_DEPTH:
             raise Refused(TOO_LARGE, CODES["T106"], panics=False)
-        self.expr, self.operands, self.depth = Binary("AND", self.expr, other.expr), operands, depth
+        self.expr, self.operands, self.depth = expr, operands, depth
 
     @property
     def too_large(self) -> bool:
@@ -590,14 +591,16 @@ def unusable(e: Expr) -> str:
     """Kapacitor's text where the expression holds something that is no expression, else nothing."""
     if isinstance(e, Unusable):
         return f"Given node type is not valid evaluation node: {e.go}"
+    if isinstance(e, Binary):
+        left, *right = spine(e)
+        for i, (operand, place) in enumerate(((left, "left"), *((operand, "right") for operand in right))):
+            if text := unusable(operand):
+                above = "Failed to handle left node: " * (len(right) - max(i, 1))
+                return f"{above}Failed to handle {place} node: {text}"
+        return ""
     for i, child in enumerate(e.children):
         if text := unusable(child):
-            place = "node"
-            if isinstance(e, Binary):
-                place = ("left node", "right node")[i]
-            elif isinstance(e, Call):
-                place = f"{i + 1} argument"
-            return f"Failed to handle {place}: {text}"
+            return f"Failed to handle {f'{i + 1} argument' if isinstance(e, Call) else 'node'}: {text}"
     return ""
 
 

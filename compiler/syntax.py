@@ -1,7 +1,7 @@
 """TICKscript's syntax: the tree, text -> tree (`parse`), tree -> text (`format`). The grammar is tickscript.lark.
 
 The parser is LALR and does not recurse. No tree that it returns is deeper than MAX_DEPTH, which bounds the recursion of
-all that walk trees.
+all that walk trees; a chain of one operator, `a OR b OR c …`, is one level, as they go along it in a loop.
 """
 
 from __future__ import annotations
@@ -125,6 +125,20 @@ class Binary(Tree):
     parens: bool = field(default=False, compare=False)
     multiline: bool = field(default=False, compare=False)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Binary) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, tuple[Tree, ...]]:
+        """The operator, and the operands of a chain of it, which may be too long for recursion."""
+        operands, left = [self.right], self.left
+        while isinstance(left, Binary) and left.op == self.op:
+            operands.append(left.right)
+            left = left.left
+        return self.op, (left, *operands)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Tree):
@@ -197,6 +211,8 @@ def extent(tree: Tree) -> Span:
     """All of the script that `tree` covers, but for parentheses around it."""
     match tree:
         case Binary(left=left, right=right):
+            while isinstance(left, Binary):
+                left = left.left
             return Span(extent(left).start, extent(right).stop)
         case Chain(left=left, span=span):
             return Span(extent(left).start, span.stop)
@@ -242,7 +258,10 @@ class _Builder:
         self.depths = {}
 
     def deep(self, tree: Tree, *parts: Tree) -> Tree:
-        depth = 1 + max((self.depths.get(id(part), 1) for part in parts), default=0)
+        below = [self.depths.get(id(part), 1) for part in parts]
+        if isinstance(tree, Binary) and isinstance(tree.left, Binary) and tree.left.op == tree.op:
+            below[0] -= 1
+        depth = 1 + max(below, default=0)
         if depth > MAX_DEPTH:
             raise _TooDeep(tree.span)
         self.depths[id(tree)] = depth
@@ -275,8 +294,6 @@ class _Builder:
         return parts[0]
 
     def extend(self, parts: list[Any]) -> list[Any]:
-        if len(parts[0]) > 2 * MAX_DEPTH:
-            raise _TooDeep(parts[1].span)
         parts[0] += parts[1:]
         return parts[0]
 

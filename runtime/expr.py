@@ -18,7 +18,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from zlib import crc32
@@ -245,10 +245,13 @@ def level_above(e: Expr, level: Callable[[Expr], int]) -> int:
     return 1 + max(below, default=0)
 
 
-def run(e: Binary) -> list[Binary]:
-    """The operators of a chain of one operator, `((a op b) op c) op d`, from left to right: the innermost first."""
+def run(e: Binary, known: Container[int] = ()) -> list[Binary]:
+    """The operators of a chain of one operator, `((a op b) op c) op d`, from left to right: the innermost first.
+
+    known: ids of operators; one of these and what is left of it is left out.
+    """
     found = [e]
-    while goes_on(e, left := found[-1].left):
+    while goes_on(e, left := found[-1].left) and id(left) not in known:
         found.append(cast(Binary, left))
     return found[::-1]
 
@@ -411,7 +414,7 @@ def constant_kind(e: Expr, memo: Memo | None = None) -> Kind | None:
     if memo is None:
         memo = {}
     if id(e) not in memo:
-        for part in run(e) if isinstance(e, Binary) and e.op in MATH else (e,):
+        for part in run(e, memo) if isinstance(e, Binary) and e.op in MATH else (e,):
             memo[id(part)] = _constant_kind(part, memo)
     known: Kind | None = memo[id(e)]
     return known
@@ -435,6 +438,7 @@ def _constant_kind(e: Expr, memo: Memo) -> Kind | None:
 
 def is_dynamic(e: Expr, memo: Memo | None = None) -> bool:
     """Whether the kind has to be looked up per point."""
+    memo = {} if memo is None else memo
     while isinstance(e, Binary):
         if constant_kind(e, memo) is not None:
             return False
@@ -455,20 +459,7 @@ def check(e: Expr, memo: Memo | None = None) -> None:
     """Raise EvalError with Kapacitor's text where an operator on constants can have no meaning (a start error)."""
     memo = {} if memo is None else memo
     if isinstance(e, Binary):
-        operators = run(e)
-        for i, part in enumerate(operators):
-            above = "Failed to handle left node: " * (len(operators) - 1 - i)
-            for side, name in ((part.left, "left"), (part.right, "right")):
-                if side is part.left and i:  # it was checked before
-                    continue
-                try:
-                    check(side, memo)
-                except EvalError as error:
-                    raise EvalError(f"{above}Failed to handle {name} node: {error}") from None
-            if not is_dynamic(part.right, memo) and not is_dynamic(part.left, memo):
-                left, right = constant_kind(part.left, memo), constant_kind(part.right, memo)
-                if left is None or right is None or (part.op, left, right) not in OPERATORS:
-                    raise EvalError(f"{above}{_mismatch(part.op, left, right)}")
+        _check_operators(run(e), memo)
     elif isinstance(e, Call):
         for i, arg in enumerate(e.args):
             try:
@@ -481,6 +472,24 @@ def check(e: Expr, memo: Memo | None = None) -> None:
                 check(child, memo)
             except EvalError as error:
                 raise EvalError(f"Failed to handle node: {error}") from None
+
+
+def _check_operators(operators: Sequence[Binary], memo: Memo) -> None:
+    """`check` a chain of one operator from left to right; each operator tells of the one on its left."""
+    dynamic = is_dynamic(operators[0].left, memo)
+    for i, e in enumerate(operators):
+        above = "Failed to handle left node: " * (len(operators) - 1 - i)
+        for side, name in ((e.left, "left"), (e.right, "right"))[i > 0 :]:
+            try:
+                check(side, memo)
+            except EvalError as error:
+                raise EvalError(f"{above}Failed to handle {name} node: {error}") from None
+        right_dynamic = is_dynamic(e.right, memo)
+        if not right_dynamic and not dynamic:
+            left, right = constant_kind(e.left, memo), constant_kind(e.right, memo)
+            if left is None or right is None or (e.op, left, right) not in OPERATORS:
+                raise EvalError(f"{above}{_mismatch(e.op, left, right)}")
+        dynamic = constant_kind(e, memo) is None and (right_dynamic or dynamic)
 
 
 def _mismatch(op: str, left: Kind | None, right: Kind | None) -> EvalError:
@@ -508,9 +517,9 @@ def kind_of(e: Expr, kinds: Kinds) -> Kind:
     """The kind of `e` where its references have `kinds`; raises EvalError as Kapacitor's Type() does."""
     known = kinds.known.get(id(e))
     if known is None:
-        for part in run(e) if isinstance(e, Binary) and constant_kind(e, kinds.constant) is None else (e,):
-            if id(part) not in kinds.known:
-                kinds.known[id(part)] = _kind_of(part, kinds)
+        dynamic = isinstance(e, Binary) and constant_kind(e, kinds.constant) is None
+        for part in run(cast(Binary, e), kinds.known) if dynamic else (e,):
+            kinds.known[id(part)] = _kind_of(part, kinds)
         known = kinds.known[id(e)]
     return known
 
@@ -850,17 +859,18 @@ def _spread_out(kind: Kind, data: Any, n: int) -> Any:
 def _function_scopes(expr: Expr) -> list[list[Call]]:
     """The calls with state, by the state scope they belong to: the expression itself, then each nested lambda."""
     scopes: list[list[Call]] = [[]]
-
-    def visit(e: Expr, scope: list[Call]) -> None:
+    pending: list[tuple[Expr, list[Call], bool]] = [(expr, scopes[0], False)]
+    while pending:
+        e, scope, below_done = pending.pop()
+        if isinstance(e, Call) and below_done:
+            scope.append(e)
+            continue
         if isinstance(e, Nested):
             scope = []
             scopes.append(scope)
-        for child in e.children:
-            visit(child, scope)
         if isinstance(e, Call) and e.name in STATEFUL:
-            scope.append(e)
-
-    visit(expr, scopes[0])
+            pending.append((e, scope, True))
+        pending.extend((child, scope, False) for child in reversed(e.children))
     return scopes
 
 
@@ -908,9 +918,12 @@ class _Evaluation:
         try:
             return self.eval(e, active)
         except EvalError as error:
-            self.owner.problems[str(error)] += self.frame.n if active is None else int(np.count_nonzero(active))
-            blank: Any = "" if kind is STRING else _scalar(kind, 0)
-            return Value(kind, blank, np.ones(self.frame.n, np.bool_))
+            return self._failed(error, active, kind)
+
+    def _failed(self, error: EvalError, active: Array | None, kind: Kind) -> Value:
+        self.owner.problems[str(error)] += self.frame.n if active is None else int(np.count_nonzero(active))
+        blank: Any = "" if kind is STRING else _scalar(kind, 0)
+        return Value(kind, blank, np.ones(self.frame.n, np.bool_))
 
     def fail(self, where: Array, active: Array | None, message: str) -> Array | None:
         """Note value errors; returns the mask or None where no row that matters fails."""
@@ -946,8 +959,23 @@ class _Evaluation:
         raise EvalError(f"TypeGuard: expression returned unexpected type {value.kind.label}")
 
     def _logic(self, e: Binary, active: Array | None) -> Value:
+        """A chain of `AND` or of `OR`. Types are checked before anything is evaluated, the last operator's first; where
+        those of an operator do not fit, the one on its right takes that for its left side."""
+        operators = run(e)
         self._operand_kinds(e)
-        left = self.attempt(e.left, active, BOOL)
+        left: Value | None = None
+        for i in range(len(operators) - 2, -1, -1):
+            try:
+                self._operand_kinds(operators[i])
+            except EvalError as error:
+                left, operators = self._failed(error, active, BOOL), operators[i + 1 :]
+                break
+        left = self.attempt(operators[0].left, active, BOOL) if left is None else left
+        for part in operators:
+            left = self._logic_of(part, left, active)
+        return left
+
+    def _logic_of(self, e: Binary, left: Value, active: Array | None) -> Value:
         held = np.broadcast_to(np.asarray(left.data, np.bool_), (self.frame.n,))
         reach = held if e.op == "AND" else ~held
         if left.error is not None:
@@ -971,8 +999,14 @@ class _Evaluation:
         return left, right
 
     def _binary(self, e: Binary, active: Array | None) -> Value:
-        kinds = self._operand_kinds(e)
-        left = self.eval(e.left, active)
+        operators = run(e)
+        kinds = [self._operand_kinds(part) for part in reversed(operators)]
+        left = self.eval(operators[0].left, active)
+        for part in operators:
+            left = self._binary_of(part, kinds.pop(), left, active)
+        return left
+
+    def _binary_of(self, e: Binary, kinds: tuple[Kind, Kind], left: Value, active: Array | None) -> Value:
         right = self.eval(e.right, active if left.error is None else _and_not(active, left.error))
         error = either(left.error, right.error)
         result = OPERATORS[e.op, kinds[0], kinds[1]]
@@ -1073,14 +1107,12 @@ class _Evaluation:
 def _nested_in_order(expr: Expr) -> list[Expr]:
     """Nested lambdas in the order in which `_function_scopes` numbers them."""
     found: list[Expr] = []
-
-    def visit(e: Expr) -> None:
+    pending = [expr]
+    while pending:
+        e = pending.pop()
         if isinstance(e, Nested):
             found.append(e)
-        for child in e.children:
-            visit(child)
-
-    visit(expr)
+        pending.extend(reversed(e.children))
     return found
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tickc.compiler.ir import Op, Plan
 from tickc.compiler.nodes.rows import WhereOp
-from tickc.runtime.expr import STATEFUL, Binary, Call, Expr, Frame, Lambda, Literal, Nested, Unary, deep_recursion
+from tickc.runtime.expr import STATEFUL, Binary, Call, Expr, Frame, Lambda, Literal, Nested, Unary, deep_recursion, run
 from tickc.runtime.kinds import Kind
 
 _CHANGING = STATEFUL | {"now"}
@@ -54,7 +54,17 @@ def _fold_value(value: Any) -> Any:
 
 def fold(e: Expr) -> Expr:
     """The expression with constant parts worked out; itself where there is none."""
-    children = tuple(fold(c) for c in e.children)
+    if isinstance(e, Binary):
+        operators = run(e)
+        left = fold(operators[0].left)
+        for operator in operators:
+            left = _folded(operator, (left, fold(operator.right)))
+        return left
+    return _folded(e, tuple(fold(c) for c in e.children))
+
+
+def _folded(e: Expr, children: tuple[Expr, ...]) -> Expr:
+    """The expression on children that are folded."""
     if any(a is not b for a, b in zip(children, e.children)):
         e = rebuilt(e, children)
     if not children and not isinstance(e, Call):

@@ -242,13 +242,20 @@ class _Builder:
 
 
 def _deepest(op: Op) -> int:
-    """Levels of the deepest lambda of an operator."""
+    """Levels of the deepest lambda of an operator, each operator of a chain being one."""
     match op:
         case WhereOp() | StateCountOp() | StateDurationOp():
-            return op.predicate.depth()
+            return _levels(op.predicate)
         case EvalOp():
-            return max(e.depth() for e in op.exprs)
+            return max(_levels(e) for e in op.exprs)
     return 0
+
+
+def _levels(expr: Expr) -> int:
+    levels: dict[int, int] = {}
+    for e in expr.walk():
+        levels[id(e)] = 1 + max((levels[id(c)] for c in e.children), default=0)
+    return levels[id(expr)]
 
 
 def tidy(text: str) -> str:

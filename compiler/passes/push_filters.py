@@ -20,7 +20,7 @@ from typing import Any
 from tickc.compiler.ir import Op, Plan, SourceOp
 from tickc.compiler.nodes.rows import WhereOp
 from tickc.compiler.nodes.stream import FromOp
-from tickc.runtime.expr import Binary, Expr, Literal, Ref
+from tickc.runtime.expr import Binary, Expr, Literal, Ref, spine
 from tickc.runtime.kinds import Kind
 
 _MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -94,9 +94,9 @@ def _conditions(plan: Plan, source: SourceOp) -> tuple[tuple[str, str, Any], ...
 def _comparisons(e: Expr) -> Iterator[tuple[str, str, Any]]:
     """(column, operator, constant) of the conjuncts that compare a field or tag with a constant."""
     match e:
-        case Binary(op="AND", left=left, right=right):
-            yield from _comparisons(left)
-            yield from _comparisons(right)
+        case Binary(op="AND"):
+            for part in spine(e):
+                yield from _comparisons(part)
         case Binary(op=op, left=Ref(name=name), right=Literal(kind=kind, value=value)) if op in _MIRRORED:
             if kind in _TOLD and name != "time":
                 yield name, op, value

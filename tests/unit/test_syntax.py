@@ -465,7 +465,7 @@ def test_hints(text: str, hint: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["(" * 10_000 + "a" + ")" * 10_000, "-" * 10_000 + "a", "f(" * 10_000, "(-" * 150, "a" + " OR a" * 20_000,
+    ["(" * 10_000 + "a" + ")" * 10_000, "-" * 10_000 + "a", "f(" * 10_000, "(-" * 150, "a" + " + a - a" * 10_000,
      "a" + "|f()" * 20_000, "a OR b AND c == d < e + f * (" * 170 + "g" + ")" * 170],
 )  # fmt: skip
 def test_deep_scripts_are_refused_at_once(text: str) -> None:
@@ -477,7 +477,8 @@ def test_deep_scripts_are_refused_at_once(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["(" * 199 + "a" + ")" * 199, "var x = " + " OR ".join("a" * 900), "a" + "|f()" * 900,
+    ["(" * 199 + "a" + ")" * 199, "var x = " + "a" + " + a - a" * 450, "var x = " + " OR ".join("a" * 20_000),
+     "var x = " + "a OR " * 9_000 + " AND ".join("b" * 9_000), "a" + "|f()" * 900,
      "var x = " + "a OR b AND c == d < e + f * (" * 140 + "g" + ")" * 140],
 )  # fmt: skip
 def test_what_is_just_not_too_deep_can_be_walked(text: str) -> None:
