@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tickc.runtime.handlers import Handlers, Outside
     from tickc.runtime.influxdb.address import Address
     from tickc.runtime.influxdb.sink import Delivery, Destination
-    from tickc.runtime.queries import LocalRuns
+    from tickc.runtime.queries import LocalRuns, ServerRuns
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -143,13 +143,13 @@ class Run:
         self.graph = graph
         graph.follow(options.clock)
         self.flush = options.flush
-        self.runs = _runs(graph, options)
+        self.asked, self.runs = _runs(graph, paths, options, outside)
         if self.runs is not None:
             reads = self.runs.reads()
             options = replace(options, start=reads["start"], stop=reads["stop"])
         self.reads = reads
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
-        self.input = _open(graph, reads, paths, options)
+        self.input: Any = self.asked or _open(graph, reads, paths, options)
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
@@ -242,7 +242,7 @@ class Run:
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
-        for entering in self._entering() if self.runs is None else self._answers(self.runs):
+        for entering in self.asked or (self._entering() if self.runs is None else self._answers(self.runs)):
             yield self.graph.feed(entering)
         yield self.graph.end(flush=self.flush)
 
@@ -289,7 +289,7 @@ class Run:
     def _tell_losses(self) -> None:
         summary, problems = self.summary, self.input.problems
         summary.dropped = {op.name: dict(op.errors) for op in operators(self.graph) if op.errors}
-        summary.left_out = dict(problems.counts)
+        summary.left_out = dict(problems.counts + (Counter() if self.runs is None else self.runs.history.dropped))
         summary.first_left_out = [str(p) for p in problems.first]
         summary.handlers = {} if self.handlers is None else self.handlers.summary()
         summary.servers = {} if self.delivery is None else self.delivery.summary()
@@ -431,26 +431,30 @@ def _open_server(
 
     where = tuple(reads.get("where") or ())
     wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.start, o.stop, where)
-    batch = bool(queries(graph))  # a query does not see points without its fields
-    return Points(Server(address), wanted, list(_origins(graph)), needed=batch, batch_rows=o.batch_rows)
+    origins = [dbrp for op in graph.operators if isinstance(op, Source) for dbrp in op.dbrps or ()]
+    return Points(Server(address), wanted, origins, batch_rows=o.batch_rows)
 
 
-def _origins(graph: Graph) -> Iterator[tuple[str, str]]:
-    """The databases and retention policies that the task says it reads."""
-    for op in graph.operators:
-        if isinstance(op, Source):
-            yield from op.dbrps or ()
-        if isinstance(op, Query):
-            yield from (origin for origin in op.origins() if origin[0])
+def _runs(
+    graph: Graph, paths: Paths | Address, o: Options, outside: Outside | None
+) -> tuple[ServerRuns | None, LocalRuns | None]:
+    """The runs of the queries of a batch task, which servers answer or points do; neither, of a stream task."""
+    asked = queries(graph)
+    if not asked:
+        return None, None
+    from tickc.runtime.queries import LocalRuns, ServerRuns
 
+    if isinstance(paths, (str, PathLike, Sequence)):
+        return None, LocalRuns(graph, o.start, o.stop)
+    if o.start is None:
+        raise SourceError("a server cannot tell when the queries begin", "--start TIME")
+    from tickc.runtime.influxdb.address import named
+    from tickc.runtime.influxdb.client import Server
 
-def _runs(graph: Graph, options: Options) -> LocalRuns | None:
-    """The runs of the queries of a batch task; None of a stream task."""
-    if not queries(graph):
-        return None
-    from tickc.runtime.queries import LocalRuns
-
-    return LocalRuns(graph, options.start, options.stop)
+    settings = None if outside is None else outside.settings
+    clusters = sorted({op.cluster for _, op in asked if op.cluster})
+    addresses = {"": paths, **{name: named(name, settings) for name in clusters}}
+    return ServerRuns(graph, o.start, o.stop, {name: Server(at) for name, at in addresses.items()}), None
 
 
 def _home(graph: Graph) -> tuple[str, str] | None:

@@ -22,6 +22,7 @@ from tickc.runtime.influxql.tree import Measurement
 from tickc.runtime.nodes.query import DBRP, Query, queries
 from tickc.runtime.nodes.regroup import concat_segments
 from tickc.runtime.schedule import END_OF_TIME
+from tickc.runtime.sources.base import Problems
 
 if TYPE_CHECKING:
     from tickc.runtime.influxdb.client import Server
@@ -69,10 +70,14 @@ class Scheduled:
 class Runs:
     """All runs of the queries of a graph between two moments, whoever answers them.
 
-    start: the first tick comes after it, as in Kapacitor. stop: no tick is later; None: now.
+    start: the first tick comes after it, as in Kapacitor. stop: no tick is later; None: now. Raises TaskFailed where a
+    database would refuse a query.
     """
 
     def __init__(self, graph: Graph, start: int, stop: int | None) -> None:
+        for _, op in queries(graph):
+            if op.refusal:
+                raise TaskFailed(f"{op.name}: the query is refused: {op.refusal}")
         now = time.time_ns()
         end = END_OF_TIME if stop is None else stop
         self.queries = [Scheduled(place, op, start, min(end, now + op.offset)) for place, op in queries(graph)]
@@ -110,13 +115,29 @@ class Runs:
 
 
 class ServerRuns(Runs):
-    """The runs of queries that a server of InfluxDB answers, one question a run, as Kapacitor asks."""
+    """The runs of queries that servers of InfluxDB answer, one question a run, as Kapacitor asks; also the input of a
+    backfill. Iterate once.
+
+    servers: by the name that `.cluster(NAME)` says, "" for those that say none. rows_read: rows of answers so far;
+    size, position: how long the time between start and stop is, and how much of it has been asked for, in ns.
+    """
 
     AT_ONCE = 256  # ticks of a round
 
-    def __init__(self, graph: Graph, start: int, stop: int | None, server: Server) -> None:
+    def __init__(self, graph: Graph, start: int, stop: int | None, servers: Mapping[str, Server]) -> None:
+        """Raises InfluxDBError where a server is away or does not take the login."""
         super().__init__(graph, start, stop)
-        self.server = server
+        self.servers = servers
+        self.problems = Problems()
+        self.rows_read = 0
+        self.start = start
+        self.size = max((q.until for q in self.queries), default=start) - start
+        for server in servers.values():
+            server.check()
+
+    @property
+    def position(self) -> int:
+        return min((q.last for q in self.queries), default=self.start) - self.start
 
     def __iter__(self) -> Iterator[dict[int, Segments]]:
         return self.rounds(END_OF_TIME, self.AT_ONCE)
@@ -124,7 +145,29 @@ class ServerRuns(Runs):
     def ask(self, query: Scheduled, ticks: Array) -> Segments:
         start, stop = query.op.ranges(ticks)
         texts = [text(bounded(query.op.select, a, b)) for a, b in zip(start.tolist(), stop.tolist())]
-        return concat_segments([query.op.batches(answer, stop) for answer in self.server.answers(texts)])
+        answers = self.servers[query.op.cluster].answers(texts)
+        batches = concat_segments([query.op.batches(answer, stop) for answer in answers])
+        self.rows_read += len(batches.rows)
+        return batches
+
+    def identity(self) -> list[Any]:
+        """What tells whether two inputs are the same."""
+        return [[name, str(server.address)] for name, server in self.servers.items()]
+
+    def place(self) -> dict[str, Any]:
+        """How far the queries have been asked, as JSON."""
+        return {"rows": self.rows_read, "ticks": [q.last for q in self.queries]}
+
+    def go_on(self, place: Mapping[str, Any]) -> None:
+        """Ask what comes after the place of another run of the same queries."""
+        self.rows_read = place["rows"]
+        for q, last in zip(self.queries, place["ticks"]):
+            q.last = last
+
+    def close(self) -> None:
+        """Close the connections."""
+        for server in self.servers.values():
+            server.close()
 
 
 class LocalRuns(Runs):
@@ -132,7 +175,7 @@ class LocalRuns(Runs):
 
     start: None: so that the first point is read. stop: None: until the last point has been read. replay: as in
     Kapacitor's replay the database holds all points before it is asked, and a query that fails ends the task; else one
-    that fails has no answer, and is counted. Raises TaskFailed where a database would refuse a query.
+    that fails has no answer, and is counted. Raises TaskFailed where points cannot answer a query.
     """
 
     def __init__(self, graph: Graph, start: int | None, stop: int | None, *, replay: bool = False) -> None:
@@ -214,8 +257,6 @@ def _all(names: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
 
 def _evaluator(op: Query) -> Evaluator:
     try:
-        if op.refusal:
-            raise QueryRefused(op.refusal)
         return Evaluator(op.select)
     except QueryRefused as error:
         raise TaskFailed(f"{op.name}: the query is refused: {error}") from None

@@ -121,20 +121,18 @@ class Points:
         wanted: Wanted,
         origins: Sequence[DBRP] = (),
         *,
-        needed: bool = False,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
-        """Asks the server what there is.
+        """Asks the server what there is; origins: databases and policies to read where the address names none.
 
-        origins: databases and policies to read where the address names none. needed: only points with a field that is
-        wanted matter. Raises SourceError.
+        Raises SourceError.
         """
         self.server, self.wanted, self.batch_rows = server, wanted, batch_rows
         self.problems, self.codes = Problems(), Codes()
         self.rows_read = 0
         server.check()
         self.tables = sorted(
-            (t for d, p in _places(server, origins) for t in _tables(server, d, p, wanted, needed)),
+            (t for d, p in _places(server, origins) for t in _tables(server, d, p, wanted)),
             key=lambda t: t.order,
         )
         if not self.tables:
@@ -406,7 +404,7 @@ def _policy(server: Server, database: str, policy: str) -> str:
     return policy
 
 
-def _tables(server: Server, database: str, policy: str, wanted: Wanted, needed: bool) -> Iterator[Table]:
+def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Iterator[Table]:
     """What is asked of each wanted measurement that is there."""
     named = server.address.measurements
     chosen = set(named) if named else None
@@ -420,7 +418,7 @@ def _tables(server: Server, database: str, policy: str, wanted: Wanted, needed: 
     tags = _schema(server, database, policy, chosen, "TAG KEYS")
     shard = _shard(server, database, policy) if any(len(t) > 1 for m in types.values() for t in m.values()) else 0
     for name, fields in types.items():
-        table = _table((database, policy, name), fields, set(tags.get(name, {})), wanted, shard, needed)
+        table = _table((database, policy, name), fields, set(tags.get(name, {})), wanted, shard)
         if table.others and not _knows_absence(server, table):
             table = replace(table, fields=(*table.fields, *table.others), others=())
         yield table
@@ -457,12 +455,12 @@ def _shard(server: Server, database: str, policy: str) -> int:
 
 
 def _table(
-    place: tuple[str, str, str], types: Mapping[str, set[str]], tags: set[str], wanted: Wanted, shard: int, needed: bool
+    place: tuple[str, str, str], types: Mapping[str, set[str]], tags: set[str], wanted: Wanted, shard: int
 ) -> Table:
     kept = [f for f in sorted(types) if wanted.field(f)]
     rest = tuple(f for f in sorted(types) if f not in kept)
     conditions = [c for c in wanted.predicate if _told(c, types, tags)]
-    has_field = needed or any(column in types for column, _, _ in conditions)
+    has_field = any(column in types for column, _, _ in conditions)
     return Table(
         *place,
         fields=tuple(kept) or rest,

@@ -71,7 +71,9 @@ def test_a_server_gives_the_results_of_a_file(influxd: Influxd, tmp_path: Path, 
     path = tmp_path / "cpu.lp"
     path.write_text(sparse(2000))
     task = package.compile(text.replace("{db}", database))
-    for bounds in ({}, {"start": START + 600 * SECOND, "stop": START + 4000 * SECOND}):
+    bounds: dict[str, int]
+    whole = {"start": START} if text is BATCH else {}  # a server cannot tell when the queries begin
+    for bounds in (whole, {"start": START + 600 * SECOND, "stop": START + 4000 * SECOND}):
         of_file = task.backfill(path, **bounds)
         of_server = task.backfill(source=influxd.url(database), **bounds)
         assert of_server.keys() == of_file.keys() and of_file
