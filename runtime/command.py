@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +46,14 @@ def _terminate(number: int, frame: Any) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def heed_hangup(operators: Iterable[str]) -> None:
+    """Where an operator (by name) is a sideload, SIGHUP has its documents loaded anew; else it ends the run."""
+    if any("sideload" in name for name in operators):
+        from tickc.runtime.nodes.sideload import reload_all
+
+        signal.signal(signal.SIGHUP, reload_all)
+
+
 def _tell(message: str, code: int) -> int:
     print(message, file=sys.stderr)
     return code
@@ -60,6 +68,7 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
         precision=o.precision, clock=o.clock, flush=o.flush,
     )  # fmt: skip
     graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
+    heed_hangup(op.name for op in graph.operators)
     summary, tables = backfill(
         graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite, outside=_outside(o),
         task=Path(sys.argv[0]).read_text(encoding="utf-8"), resume=o.resume, checkpoint=o.checkpoint,

@@ -592,6 +592,7 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
     import json
 
     from tickc.compiler.diagnostics import TickError
+    from tickc.runtime.command import heed_hangup
 
     clock = _Clock(context)
     _check_input_options(recordings, options)
@@ -601,6 +602,7 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
         _write_results(results, json.dumps({"error": _kapacitor_text(error)}))
         raise
     clock.tell("loaded the task")
+    heed_hangup(loaded.lines)
     graph = loaded.build()
     given, problems = _recorded(graph, recordings, options)
     _replay(loaded, graph, given, results, clock.verbose, {k: options[k] for k in _RUNNING})
@@ -777,6 +779,7 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
       tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
     from tickc import progress
+    from tickc.runtime.command import heed_hangup
     from tickc.runtime.graph import TaskFailed
 
     if bool(inputs) == bool(options["source"]):
@@ -785,6 +788,7 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
         raise click.UsageError("--spool: only with --write-to.")
     compiling = {name: options.pop(name) for name in _SHARED}
     loaded = _load(task, compiling)
+    heed_hangup(loaded.lines)
     done = _Done()
     try:
         with progress.bar(quiet) as step:

@@ -11,9 +11,10 @@ import math
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -279,6 +280,14 @@ def tags_read(templates: Iterable[str]) -> tuple[str, ...] | None:
     return tuple(found)
 
 
+def reload_all(*_: Any) -> None:
+    """Have every sideload load its documents anew before the next batch that it gets; serves as a handler of signals.
+
+    Kapacitor does so on POST /kapacitor/v1/sideload/reload. What came of it is told on stderr.
+    """
+    Sideload.asked += 1
+
+
 class _Tagged:
     """Numbers the combinations of values of some tags (None: of all), in order of first appearance."""
 
@@ -315,6 +324,8 @@ class Sideload(Operator):
     on as it is, counted.
     """
 
+    asked: ClassVar[int] = 0  # how often the documents of all nodes were to be loaded anew
+
     STATE = ("retagging", "batches")
 
     def __init__(
@@ -333,6 +344,7 @@ class Sideload(Operator):
         self.fields, self.tags = tuple(fields or ()), tuple(tags or ())
         self.settings = NO_SETTINGS
         self.documents: Documents | None = None
+        self.heeded = Sideload.asked
         self.retagging = Retagging()
         self.batches = False  # whether it stands on a batch edge
         self._forget()
@@ -372,11 +384,18 @@ class Sideload(Operator):
         return ()
 
     def _ensure(self) -> None:
+        asked, self.heeded = Sideload.asked != self.heeded, Sideload.asked
         if self.documents is None:
             try:
                 self.reload()
             except SideloadError as error:
                 raise TaskFailed(str(error)) from None
+        elif asked:
+            try:
+                self.reload()
+                print(f"{self.name}: the documents were loaded anew", file=sys.stderr)
+            except SideloadError as error:
+                print(f"{self.name}: the documents stay as they were: {error}", file=sys.stderr)
 
     def _rows(self, rows: Rows) -> Rows:
         if not len(rows):
