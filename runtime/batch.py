@@ -80,6 +80,13 @@ class Text:
         strings = self.vocabulary.strings
         return [None if c < 0 else strings[c] for c in self.codes.tolist()]
 
+    def filled(self, text: str) -> Text:
+        """The same strings, and `text` where one is absent."""
+        absent = self.codes < 0
+        if not absent.any():
+            return self
+        return Text(np.where(absent, np.int32(self.vocabulary.code(text)), self.codes), self.vocabulary)
+
     def used(self) -> Array:
         """The codes that occur (without -1), ascending."""
         present = np.zeros(len(self.vocabulary) + 1, np.bool_)
@@ -335,43 +342,132 @@ class Group:
 
 
 NO_DIMENSIONS: tuple[str, ...] = ()
+AT_HAND = 4096  # groups that are kept as objects once they were asked for
+
+
+class Growing:
+    """An array that grows at its end."""
+
+    __slots__ = ("_room", "values")
+
+    def __init__(self, values: Array) -> None:
+        self._room = self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def extend(self, more: Array | int, count: int) -> None:
+        """Append `count` values."""
+        old, new = len(self.values), len(self.values) + count
+        if new > len(self._room):
+            room = np.empty(max(new, 2 * old, 16), self._room.dtype)
+            room[:old] = self.values
+            self._room = room
+        self._room[old:new] = more
+        self.values = self._room[:new]
 
 
 class Groups:
-    """The groups that have appeared on an edge, by dense code in order of first appearance; grows only."""
+    """The groups that have appeared on an edge, by dense code in order of first appearance; grows only.
 
-    __slots__ = ("codes", "derived", "members")
+    They are columns: the dimensions that each has, the value of each dimension, the name. A `Group` is made of them
+    when it is asked for, and so are the ids.
+    """
 
-    def __init__(self, members: Iterable[Group] = ()) -> None:
-        self.derived: dict[str, Any] = {}  # tables that were made of the groups, by a name of their own
-        self.members: list[Group] = list(members)
-        self.codes: dict[str, int] = {g.id: i for i, g in enumerate(self.members)}
+    def __init__(self) -> None:
+        self.shapes: list[tuple[str, ...]] = []  # the dimensions that groups have
+        self.shape = Growing(np.zeros(0, np.int32))  # which of them each has
+        self.by_name = Growing(np.zeros(0, np.bool_))
+        self.names = Vocabulary()
+        self.name = Growing(np.zeros(0, np.int32))
+        self.words: dict[str, Vocabulary] = {}  # the values of each dimension
+        self.values: dict[str, Growing] = {}  # i4, -1 where a group lacks the dimension
+        self._codes: dict[str, int] = {}
+        self._at_hand: dict[int, Group] = {}
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.shape)
 
     def __getitem__(self, code: int) -> Group:
-        return self.members[code]
+        found = self._at_hand.get(code)
+        if found is None:
+            if len(self._at_hand) >= AT_HAND:
+                self._at_hand = {}
+            found = self._at_hand[code] = self._made(code)
+        return found
+
+    def _made(self, code: int) -> Group:
+        dims = self.shapes[self.shape.values[code]]
+        tags = {d: self.words[d].strings[self.values[d].values[code]] for d in dims}
+        name, by_name = self.names.strings[self.name.values[code]], bool(self.by_name.values[code])
+        return Group(group_id(name, by_name, tags), by_name, dims, tags, name)
 
     def __iter__(self) -> Iterator[Group]:
-        return iter(self.members)
+        return self.since(0)
+
+    def since(self, code: int) -> Iterator[Group]:
+        """The groups from a code on."""
+        return map(self.__getitem__, range(code, len(self)))
+
+    @property
+    def codes(self) -> Mapping[str, int]:
+        """The codes by id."""
+        if len(self._codes) < len(self):
+            self._codes.update((self._made(code).id, code) for code in range(len(self._codes), len(self)))
+        return self._codes
 
     def code(self, name: str, by_name: bool, tags: Mapping[str, str]) -> int:
         """The code of the group of a point of measurement `name` whose dimensions have the values `tags`, in order."""
-        gid = group_id(name, by_name, tags)
-        known = self.codes.get(gid)
-        if known is None:
-            known = self.codes[gid] = len(self.members)
-            self.members.append(Group(gid, by_name, tuple(tags), dict(tags), name))
-        return known
+        id = group_id(name, by_name, tags)
+        found = self.codes.get(id)
+        if found is None:
+            columns = {d: Text.constant(value, 1) for d, value in tags.items()}
+            found = self._codes[id] = self.extend(Text.constant(name, 1), by_name, columns)
+        return found
 
     def known(self, group: Group) -> int:
         """The code of a group of another table. One that only a mark has brought has no name but that in its id."""
-        found = self.codes.get(group.id)
-        if found is None:
-            found = self.codes[group.id] = len(self.members)
-            self.members.append(group if group.by_name else replace(group, name=""))
-        return found
+        return self.code(group.name if group.by_name else "", group.by_name, group.tags)
+
+    def extend(self, name: Text, by_name: bool, tags: Mapping[str, Text]) -> int:
+        """Append m groups whose ids are none of those here; the code of the first of them. A group has the dimensions
+        of which its row in `tags` (in order) has a value."""
+        first, m = len(self), len(name)
+        self.name.extend(name.recode(self.names).codes, m)
+        self.by_name.extend(by_name, m)
+        for dim, text in tags.items():
+            codes = text.recode(self.words.setdefault(dim, Vocabulary())).codes
+            self.values.setdefault(dim, Growing(np.full(first, -1, np.int32))).extend(codes, m)
+        for dim in self.values.keys() - tags.keys():
+            self.values[dim].extend(-1, m)
+        self.shape.extend(self._shapes(tags, m), m)
+        return first
+
+    def _shapes(self, tags: Mapping[str, Text], m: int) -> Array:
+        """i4[m]: which of the shapes groups have that have a value where `tags` has one."""
+        there = np.array([text.codes >= 0 for text in tags.values()], np.bool_).reshape(len(tags), m)
+        patterns, which = np.unique(there.T, axis=0, return_inverse=True) if len(tags) else (there.T[:1], [0] * m)
+        found = [tuple(d for d, has in zip(tags, pattern) if has) for pattern in patterns.tolist()]
+        self.shapes.extend(shape for shape in found if shape not in self.shapes)
+        return np.array([self.shapes.index(shape) for shape in found], np.int32)[which]
+
+    def tags(self, codes: Array) -> dict[str, Text]:
+        """The tags of the groups `codes` (i4[n]) as columns of n: a dimension that a group lacks is absent, one that
+        its points lack is the empty string."""
+        return {dim: Text(values.values[codes], self.words[dim]) for dim, values in self.values.items()}
+
+    def snapshot(self) -> list[Any]:
+        """The columns."""
+        dims = [[d, self.words[d], values.values] for d, values in self.values.items()]
+        return [self.shapes, self.shape.values, self.by_name.values, self.names, self.name.values, dims]
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Take over a snapshot; for an empty table."""
+        shapes, shape, by_name, self.names, name, dims = saved
+        self.shapes = [tuple(s) for s in shapes]
+        self.shape, self.by_name, self.name = Growing(shape), Growing(by_name), Growing(name)
+        self.words = {d: words for d, words, _ in dims}
+        self.values = {d: Growing(values) for d, _, values in dims}
 
 
 def group_id(name: str, by_name: bool, tags: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import linecache
 import os
 import signal
 import sys
@@ -71,7 +72,7 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
     heed_hangup(op.name for op in graph.operators)
     summary, tables = backfill(
         graph, reads, o.input, o.output, options=options, form=o.format, overwrite=o.overwrite, outside=_outside(o),
-        task=Path(sys.argv[0]).read_text(encoding="utf-8"), resume=o.resume, checkpoint=o.checkpoint,
+        task="".join(linecache.getlines(build.__code__.co_filename)), resume=o.resume, checkpoint=o.checkpoint,
     )  # fmt: skip
     for name, table in (tables or {}).items():
         _print(name, table)

@@ -104,10 +104,17 @@ def batch_rows(batch: Segments) -> Rows:
     """The points of batches, with the tags of their groups."""
     flat = batch.flat()
     rows, owner = flat.rows, flat.owner()
-    groups = [flat.groups[g] for g in flat.group.tolist()]
-    names = dict.fromkeys(name for group in groups for name in group.tags)
-    own = {name: Text.of(group.tags.get(name) for group in groups).take(owner) for name in names}
-    return rows.with_(name=flat.name.take(owner), tags={**rows.tags, **own})
+    own = {name: text.take(owner) for name, text in flat.groups.tags(flat.group).items()}
+    mixed = {name: _over(text, rows.tags[name]) for name, text in own.items() if name in rows.tags}
+    return rows.with_(name=flat.name.take(owner), tags={**rows.tags, **own, **mixed})
+
+
+def _over(upper: Text, lower: Text) -> Text:
+    """`upper`, and `lower` where it is absent."""
+    if not (upper.codes < 0).any():
+        return upper
+    words = Vocabulary()
+    return Text(np.where(upper.codes < 0, lower.recode(words).codes, upper.recode(words).codes), words)
 
 
 def written(rows: Rows, seq: Array) -> Iterator[tuple[str, Rows, Array]]:
@@ -136,9 +143,7 @@ def event_rows(events: Any) -> Rows:
     if isinstance(data, Points):
         name, tags = data.rows.name, data.rows.tags
     else:
-        groups = [data.groups[g].tags for g in data.group.tolist()]
-        name = data.name
-        tags = {k: Text.of(g.get(k) for g in groups) for k in dict.fromkeys(k for g in groups for k in g)}
+        name, tags = data.name, data.groups.tags(data.group)
     fields = {
         "id": Column.of(Kind.STRING, events.id),
         "level": Column.of(Kind.STRING, Text(events.level.astype(np.int32), _LEVELS)),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import DELETE, Array, Batch, Group, Groups, Marks, Points, Rows, Segments
+from tickc.runtime.batch import DELETE, Array, Batch, Groups, Marks, Points, Rows, Segments
 
 NEVER = -(2**63)  # a time before all others
 AT_THE_END = 2**63 - 1  # seq of what the end of the input brings
@@ -214,8 +214,7 @@ class Source(Entry):
         if not len(rows):
             return None
         if not len(self.groups):
-            self.groups.members.append(Group("", False, (), {}, rows.name.at(0) or ""))
-            self.groups.codes[""] = 0
+            self.groups.code(rows.name.at(0) or "", False, {})
         return Points(rows, np.zeros(len(rows), np.int32), self.groups, seq)
 
     def _deliveries(self, rows: Rows) -> np.ndarray | None:
@@ -435,14 +434,20 @@ class Graph:
 
     def snapshot(self) -> dict[str, Any]:
         """The state of all operators by name, and the time, between two rounds."""
-        operators = {op.name: op.snapshot() for op in self.operators}
+        from tickc.runtime.snapshot import sharing
+
+        with sharing() as tables:
+            operators = {op.name: op.snapshot() for op in self.operators}
         clock = self.clock.now if self.clock.on else None
-        return {"operators": operators, "clock": clock, "entered": self.entered}
+        return {"operators": operators, "tables": tables, "clock": clock, "entered": self.entered}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over a snapshot; for a freshly built graph."""
-        for op in self.operators:
-            op.restore(saved["operators"][op.name])
+        from tickc.runtime.snapshot import sharing
+
+        with sharing(saved["tables"]):
+            for op in self.operators:
+                op.restore(saved["operators"][op.name])
         if saved["clock"] is not None:
             self.clock.on, self.clock.now = True, saved["clock"]
         self.entered = saved["entered"]

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import pairwise
 from os import PathLike
 from typing import IO, Any
 
 import numpy as np
 
 from tickc.runtime import batch as _batch
-from tickc.runtime.batch import Group, Groups, Pairs, Vocabulary
+from tickc.runtime.batch import Groups, Pairs, Vocabulary
 from tickc.runtime.kinds import Kind
 
-_RECORDS = {c.__name__: c for c in (_batch.Text, _batch.Column, _batch.Rows, _batch.Points, _batch.Segments, Group)}
+_RECORDS = {c.__name__: c for c in (_batch.Text, _batch.Column, _batch.Rows, _batch.Points, _batch.Segments)}
 
 
 def freeze(state: Any) -> Any:
@@ -39,10 +42,8 @@ def freeze(state: Any) -> Any:
             return np.array(state)
         case Counter():
             return {"$": "Counter", "items": [[freeze(k), v] for k, v in state.items()]}
-        case Vocabulary():
-            return {"$": "Vocabulary", "strings": list(state.strings)}
-        case Groups():
-            return {"$": "Groups", "members": [freeze(g) for g in state.members]}
+        case Vocabulary() | Groups():
+            return _once(state)
         case Pairs():
             return {"$": "Pairs", "count": state.count, "keys": np.array(state.keys), "codes": np.array(state.codes)}
         case Mapping():
@@ -56,6 +57,63 @@ def freeze(state: Any) -> Any:
     if is_dataclass(state) and type(state).__name__ in _RECORDS:
         return {"$": type(state).__name__, **{f.name: freeze(getattr(state, f.name)) for f in fields(state)}}
     raise TypeError(f"{type(state).__name__} cannot be part of a snapshot")
+
+
+@dataclass
+class _Once:
+    """What several parts of a snapshot have in common. numbers: by id of the object, which is held."""
+
+    numbers: dict[int, tuple[Any, int]] = field(default_factory=dict)
+    frozen: list[Any] = field(default_factory=list)
+    thawed: dict[int, Any] = field(default_factory=dict)
+
+
+_SHARED: ContextVar[_Once | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing(frozen: list[Any] | None = None) -> Iterator[list[Any]]:
+    """A block in which tables that `freeze` meets more than once are frozen once, into the list that it yields; or,
+    with such a list, in which `thaw` makes one object of each."""
+    shared = _Once(frozen=[] if frozen is None else frozen)
+    token = _SHARED.set(shared)
+    try:
+        yield shared.frozen
+    finally:
+        _SHARED.reset(token)
+
+
+def _once(state: Vocabulary | Groups) -> Any:
+    shared = _SHARED.get()
+    if shared is None:
+        return _frozen_table(state)
+    if id(state) not in shared.numbers:
+        frozen = _frozen_table(state)  # which may contain others
+        shared.numbers[id(state)] = state, len(shared.frozen)
+        shared.frozen.append(frozen)
+    return {"$": "once", "number": shared.numbers[id(state)][1]}
+
+
+def _frozen_table(state: Vocabulary | Groups) -> Any:
+    if isinstance(state, Groups):
+        return {"$": "Groups", "state": freeze(state.snapshot())}
+    encoded = [text.encode("utf-8", "surrogatepass") for text in state.strings]
+    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    return {"$": "Vocabulary", "bytes": np.frombuffer(b"".join(encoded), np.uint8), "ends": ends}
+
+
+def _strings(data: np.ndarray, ends: np.ndarray) -> Iterator[str]:
+    whole = data.tobytes()
+    for start, stop in pairwise([0, *ends.tolist()]):
+        yield whole[start:stop].decode("utf-8", "surrogatepass")
+
+
+def _thawed_once(number: int) -> Any:
+    shared = _SHARED.get()
+    assert shared is not None, "thawed outside of a `sharing` block"
+    if number not in shared.thawed:
+        shared.thawed[number] = thaw(shared.frozen[number])
+    return shared.thawed[number]
 
 
 def thaw(frozen: Any, fresh: Any = None) -> Any:
@@ -79,9 +137,13 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
         case "Counter":
             return Counter({thaw(k): v for k, v in frozen["items"]})
         case "Vocabulary":
-            return Vocabulary(frozen["strings"])
+            return Vocabulary(_strings(frozen["bytes"], frozen["ends"]))
         case "Groups":
-            return Groups(thaw(g) for g in frozen["members"])
+            groups = Groups()
+            groups.restore(thaw(frozen["state"]))
+            return groups
+        case "once":
+            return _thawed_once(frozen["number"])
         case "Pairs":
             pairs = Pairs()
             pairs.count, pairs.keys, pairs.codes = frozen["count"], np.array(frozen["keys"]), np.array(frozen["codes"])

@@ -15,7 +15,7 @@ from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Column, Groups, M
 from tickc.runtime.graph import Clock, Graph, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.common import group_tags, no_text
+from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.stream import YEAR_ONE
 from tickc.runtime.nodes.window import grown
 
@@ -254,7 +254,7 @@ class Stats(Operator):
 
     def _learn(self, groups: Groups) -> None:
         """Make room for groups that are new, and find theirs among those that come out."""
-        fresh = groups.members[len(self.own) :]
+        fresh = list(groups.since(len(self.own)))
         if fresh:
             codes = [self.groups.code("stats", g.by_name, g.tags) for g in fresh]
             self.own = np.concatenate([self.own, np.array(codes, np.int32)])
@@ -284,7 +284,7 @@ class Stats(Operator):
         group = self.own[code] if len(self.own) else np.zeros(n, np.int32)
         if nowhere.any():
             group[nowhere] = self.groups.code("stats", False, {})
-        tags, fields = group_tags(self.groups, group), {"emitted": Column.of(Kind.INT, count)}
+        tags, fields = self.groups.tags(group), {"emitted": Column.of(Kind.INT, count)}
         rows = Rows(time, Text.constant("stats", n), no_text(n), no_text(n), tags, fields)
         return Points(rows, group, self.groups, seq)
 

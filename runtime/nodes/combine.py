@@ -32,7 +32,7 @@ from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.graph import AT_THE_END, Operator, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.common import group_tags, no_text
+from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, absent
 from tickc.runtime.nodes.stream import round_
 from tickc.runtime.nodes.window import Names, grown, rows_by_group
@@ -556,7 +556,7 @@ class Flatten(Operator):
         """The points of `runs`, of whose rows `usable` is the index, number the run and prefix the prefix."""
         place = np.searchsorted(runs, number)
         fields = self._fields(ended.rows, usable, prefix, place, len(runs))
-        nowhere, tags = no_text(len(runs)), group_tags(groups, ended.group[runs])
+        nowhere, tags = no_text(len(runs)), groups.tags(ended.group[runs])
         return Rows(ended.time[runs], ended.name.take(runs), nowhere, nowhere, tags, fields)
 
     def _fields(self, rows: Rows, usable: Array, prefix: Array, place: Array, n: int) -> dict[str, Column]:

@@ -22,7 +22,6 @@ from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Text
 from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.common import group_tags
 from tickc.runtime.nodes.resolve import NONE
 from tickc.runtime.nodes.stream import YEAR_ONE
 from tickc.runtime.nodes.window import (
@@ -432,7 +431,7 @@ class JoinedFolds(Operator):
         tmax = self._time(results[0].tmax[:m][chosen], results[0].count[:m][chosen])
         nothing = Text.constant("", len(group))
         name = Text.constant(self.stream_name, len(group)) if self.stream_name else self.names.of(group)
-        rows = Rows(tmax, name, nothing, nothing, group_tags(self.groups, group), columns)
+        rows = Rows(tmax, name, nothing, nothing, self.groups.tags(group), columns)
         yield Points(rows, group, self.groups, seq)
 
     def _time(self, tmax: Array, count: Array) -> Array:

@@ -18,8 +18,8 @@ ALL = "*"  # in place of dimensions: all tags of the point
 class Codes:
     """Codes of one text column in a vocabulary of its own, so that they stay the same whatever batches bring."""
 
-    def __init__(self) -> None:
-        self.own = Vocabulary()
+    def __init__(self, own: Vocabulary | None = None) -> None:
+        self.own = Vocabulary() if own is None else own
         self._seen: Vocabulary | None = None
         self.table = np.zeros(0, np.int32)
 
@@ -57,17 +57,28 @@ class Lookup:
         self.table = np.full(64, -1, np.int32)
 
     def groups(self, codes: Array, make: Callable[[int], int]) -> Array:
-        """i4[n] group codes; `make(row)` gives the group of the first row of a code that is new."""
-        top = int(codes.max()) + 1 if len(codes) else 0
-        if top > len(self.table):
-            more = np.full(max(top, 2 * len(self.table)) - len(self.table), -1, np.int32)
-            self.table = np.concatenate([self.table, more])
+        """i4[n] group codes; `make` gives the group of the first row of a code that is new."""
+        return self.in_bulk(codes, lambda rows: np.fromiter(map(make, rows.tolist()), np.int32, len(rows)))
+
+    def in_bulk(self, codes: Array, make: Callable[[Array], Array]) -> Array:
+        """i4[n] group codes; `make` gives the groups (i4[m]) of the first rows (i8[m], ascending) of new codes."""
+        self._reserve(int(codes.max()) + 1 if len(codes) else 0)
         found = np.empty(len(codes), np.int32)
         if known(codes, self.table, found):
             return found
-        for code, row in first_rows(codes, self.table < 0):
-            self.table[code] = make(row)
+        new, rows = first_rows(codes, self.table < 0)
+        self.table[new] = make(rows)
         return self.table[codes]
+
+    def learn(self, codes: Array) -> None:
+        """Note that group i has the code codes[i]."""
+        self._reserve(int(codes.max()) + 1 if len(codes) else 0)
+        self.table[codes] = np.arange(len(codes))
+
+    def _reserve(self, top: int) -> None:
+        if top > len(self.table):
+            more = np.full(max(top, 2 * len(self.table)) - len(self.table), -1, np.int32)
+            self.table = np.concatenate([self.table, more])
 
 
 @kernel
@@ -91,12 +102,13 @@ def note_first_rows(codes, wanted, first):  # type: ignore[no-untyped-def]
             first[c] = i
 
 
-def first_rows(codes: Array, wanted: Array) -> list[tuple[int, int]]:
-    """(code, first row) of the wanted codes (bool[codes]) that occur, in order of first appearance."""
+def first_rows(codes: Array, wanted: Array) -> tuple[Array, Array]:
+    """The wanted codes (bool[codes]) that occur, in order of first appearance, and the first row of each."""
     first = np.full(len(wanted), -1, np.int64)
     note_first_rows(codes, wanted.copy(), first)
     found = np.flatnonzero(first >= 0)
-    return [(int(c), int(first[c])) for c in found[np.argsort(first[found])]]
+    found = found[np.argsort(first[found])]
+    return found, first[found]
 
 
 class Grouping:
@@ -106,26 +118,38 @@ class Grouping:
         self.dims = ALL if dims == ALL else tuple(dims)
         self.exclude = frozenset(exclude)
         self.by_name = by_name
-        self.groups = Groups()
+        self._begin(Groups())
+
+    def _begin(self, groups: Groups) -> None:
+        """Go on with a table of groups; the tables that lead to them are derived anew."""
+        self.groups = groups
         self._codes: dict[str, Codes] = {}
-        self._name_codes = Codes()
+        self._name_codes = Codes(groups.names)
         self._star: list[str] = []
-        self._combinations = Combinations()
-        self._lookup = Lookup()
         self._direct = Vocabulary(), np.zeros(0, np.int32)  # of one tag: from its codes to groups, -1 unknown
+        self._checked: dict[str, int] = {}
+        self.plain = True  # whether different values make different ids
+        self._named = self.by_name or bool(groups.by_name.values.any())  # whether a group may have the measurement
+        if self.dims == ALL:
+            self._star.extend(sorted(groups.values))
+        self._learn_groups()
 
     def snapshot(self) -> Any:
-        """The groups; the tables that lead to them are derived anew."""
-        return self.groups
+        """The groups, and whether their ids may be alike."""
+        return [self.groups, self.plain]
 
-    def restore(self, groups: Groups) -> None:
-        self.__init__(self.dims, tuple(self.exclude), self.by_name)  # type: ignore[misc]
-        self.groups = groups
+    def restore(self, saved: Any) -> None:
+        groups, plain = saved
+        self._begin(groups)
+        self.plain = plain
 
     def encode(self, rows: Rows, by_name: Array | None = None) -> Array:
         """i4[n] group codes of rows. by_name: bool[n], rows whose group has the measurement although `self` has not."""
         n = len(rows)
-        named = self.by_name or (by_name is not None and bool(by_name.any()))
+        if not self._named and by_name is not None and by_name.any():
+            self._named = True
+            self._learn_groups()
+        named = self._named
         if not self.dims and not named:
             return np.full(n, self.groups.code(rows.name.at(0) or "", False, {}) if n else 0, np.int32)
         names = self._names(rows)
@@ -133,25 +157,84 @@ class Grouping:
             quick = self._quick(rows.tags[names[0]])
             if quick is not None:
                 return quick
-        columns = [self._codes.setdefault(name, Codes()).of(self._tag(rows, name)) for name in names]
-        mask = np.ones(n, np.bool_) if self.by_name else by_name
-        if named:
-            columns.append(self._measurements(rows, mask))
-        if not columns:  # `*` on points without tags
-            columns.append(np.zeros(n, np.int32))
-        codes = columns[0] + np.int32(1) if len(columns) == 1 else self._combinations.encode(columns)
+        mask = np.full(n, self.by_name) if by_name is None else by_name | self.by_name
+        columns = {name: self._values(rows, name) for name in names}
+        codes = self._combined(columns, self._name_codes.of(rows.name) if named else None, mask)
 
-        def make(row: int) -> int:
-            tags = {name: rows.tags[name].at(row) if name in rows.tags else None for name in names}
-            if self.dims == ALL:
-                tags = {k: v for k, v in tags.items() if v is not None}
-            own = mask is not None and bool(mask[row])
-            return self.groups.code(rows.name.at(row) or "", own, {k: v or "" for k, v in sorted(tags.items())})
+        def make(new: Array) -> Array:
+            """The groups of rows that are the first of theirs."""
+            tags = {name: Text(columns[name][new], self._own(name).own) for name in sorted(names)}
+            if by_name is None and self._plain(rows.name.take(new), tags):
+                first = self.groups.extend(rows.name.take(new).filled(""), self.by_name, tags)
+                return np.arange(first, first + len(new), dtype=np.int32)
+            self.plain = False
+            return np.array([
+                self.groups.code(rows.name.at(row) or "", bool(mask[row]),
+                                 {k: v for k, text in tags.items() if (v := text.at(i)) is not None})
+                for i, row in enumerate(new.tolist())
+            ], np.int32)  # fmt: skip
 
-        found = self._lookup.groups(codes, make)
+        found = self._lookup.in_bulk(codes, make)
         if len(names) == 1 and not named and names[0] in rows.tags:
-            self._learn(rows.tags[names[0]], self._codes[names[0]])
+            self._learn(rows.tags[names[0]], self._own(names[0]))
         return found
+
+    def _own(self, name: str) -> Codes:
+        """The codes of the values of a tag."""
+        codes = self._codes.get(name)
+        if codes is None:
+            codes = self._codes[name] = Codes(self.groups.words.setdefault(name, Vocabulary()))
+        return codes
+
+    def _values(self, rows: Rows, name: str) -> Array:
+        """i4[n]: the values of a tag as codes of its words; of dimensions that are named, no value is the empty one."""
+        codes = self._own(name)
+        if name not in rows.tags:
+            return np.full(len(rows), -1 if self.dims == ALL else codes.own.code(""), np.int32)
+        found = codes.of(rows.tags[name])
+        if self.dims != ALL and len(found) and found.min() < 0:
+            found = np.where(found < 0, np.int32(codes.own.code("")), found)
+        return found
+
+    def _combined(self, columns: Mapping[str, Array], names: Array | None, named: Array) -> Array:
+        """i4[n]: codes of the combinations of tags, and of the measurement where `named` (bool[n]) holds."""
+        parts = list(columns.values())
+        if names is not None:
+            parts.append(np.where(named, names, np.int32(-1)))
+        if not parts:  # `*` on points without tags
+            return np.zeros(len(named), np.int32)
+        return parts[0] + np.int32(1) if len(parts) == 1 else self._combinations.encode(parts)
+
+    def _plain(self, name: Text, tags: Mapping[str, Text]) -> bool:
+        """Whether no other values can make the ids that these make."""
+        if self.plain and (self.dims == ALL or len(self.dims) > 1):
+            self.plain = not any(map(self._odd, self._unchecked(tags))) and not any(map(self._odd, tags))
+        if self.plain and self.by_name:
+            self.plain = not any("\n" in name.vocabulary.strings[c] for c in name.used().tolist())
+        return self.plain
+
+    @staticmethod
+    def _odd(text: str) -> bool:
+        return "," in text or "=" in text
+
+    def _unchecked(self, tags: Iterable[str]) -> Iterable[str]:
+        """Values of tags that are new."""
+        for tag in tags:
+            words = self._own(tag).own.strings
+            yield from words[self._checked.get(tag, 0) :]
+            self._checked[tag] = len(words)
+
+    def _learn_groups(self) -> None:
+        """Derive the table that leads from combinations to the groups that are there."""
+        self._combinations, self._lookup = Combinations(), Lookup()
+        n = len(self.groups)
+        if not n or (not self.dims and not self._named):
+            return
+        names = self._star if self.dims == ALL else self.dims
+        columns = {d: self.groups.values[d].values if d in self.groups.values else np.full(n, -1, np.int32)
+                   for d in names}  # fmt: skip
+        names_of = self.groups.name.values if self._named else None
+        self._lookup.learn(self._combined(columns, names_of, self.groups.by_name.values))
 
     def _quick(self, text: Text) -> Array | None:
         """The groups of one tag by its codes alone, where all of them are known."""
@@ -162,7 +245,10 @@ class Grouping:
         return found if known(text.codes, table, found) else None
 
     def _learn(self, text: Text, codes: Codes) -> None:
-        own = codes.table + 1
+        own = codes.table.copy()
+        if self.dims != ALL:
+            own[own < 0] = codes.own.codes.get("", -1)
+        own += 1
         inside = own < len(self._lookup.table)
         self._direct = text.vocabulary, np.where(inside, self._lookup.table[np.where(inside, own, 0)], np.int32(-1))
 
@@ -172,19 +258,8 @@ class Grouping:
         fresh = sorted(t for t in rows.tags if t not in self.exclude and t not in self._star)
         if fresh:
             self._star.extend(fresh)
-            self._combinations = Combinations()
-            self._lookup = Lookup()
+            self._learn_groups()
         return self._star
-
-    def _measurements(self, rows: Rows, mask: Array | None) -> Array:
-        if mask is None:
-            return np.full(len(rows), -1, np.int32)
-        return np.where(mask, self._name_codes.of(rows.name), np.int32(-1))
-
-    @staticmethod
-    def _tag(rows: Rows, name: str) -> Text:
-        found = rows.tags.get(name)
-        return found if found is not None else absent(len(rows))
 
 
 _NO_WORDS = Vocabulary()
@@ -247,7 +322,7 @@ class GroupBy(Operator):
         self.batches = False  # whether it stands on a batch edge
 
     def points(self, batch: Points) -> Iterable[Batch]:
-        old = np.array([g.by_name for g in batch.groups], np.bool_)
+        old = batch.groups.by_name.values
         by_name = old[batch.group] if old.any() else None
         yield Points(batch.rows, self.grouping.encode(batch.rows, by_name), self.grouping.groups, batch.seq)
 

@@ -33,7 +33,7 @@ from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import reducers as r
 from tickc.runtime.nodes import transforms as t
-from tickc.runtime.nodes.common import group_tags, no_text
+from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.resolve import (
     FLOAT,
     KIND,
@@ -382,7 +382,7 @@ class InfluxQL(Operator):
 
     def _points(self, slices: Slices, groups: Groups, time: Array, column: Column) -> Points:
         m = len(slices)
-        tags = group_tags(groups, slices.group)
+        tags = groups.tags(slices.group)
         rows = Rows(time, slices.name, no_text(m), no_text(m), tags, {self.as_name: column})
         return Points(rows, slices.group, groups, slices.seq)
 
@@ -463,7 +463,7 @@ class InfluxQL(Operator):
         if self.function.startswith("holtWinters"):
             owner, time, column = self._forecasts(slices)
             count = np.bincount(owner, minlength=m)
-            tags = group_tags(groups, slices.group[owner])
+            tags = groups.tags(slices.group[owner])
         else:
             if self.function != "distinct" and self.args[0] < 1:
                 self.errors[f"{self.function} of {self.args[0]} points"] += m
@@ -472,7 +472,7 @@ class InfluxQL(Operator):
             count = np.bincount(owner, minlength=m)
             column = slices.rows.field(self.field).take(row)
             time = slices.rows.time[row] if self.point_times else slices.time[owner]
-            tags = group_tags(groups, slices.group[owner])
+            tags = groups.tags(slices.group[owner])
             if self.function != "distinct":
                 tags = merged({k: v.take(row) for k, v in slices.rows.tags.items()}, tags)
         n = len(owner)
@@ -553,7 +553,7 @@ class InfluxQL(Operator):
             return
         group = batch.group[place]
         n = len(place)
-        tags = group_tags(batch.groups, group)
+        tags = batch.groups.tags(group)
         rows = Rows(time, self.names.of(group), no_text(n), no_text(n), tags, {self.as_name: column})
         yield Points(rows, group, batch.groups, batch.seq[place])
 
@@ -564,7 +564,7 @@ class InfluxQL(Operator):
         place, time, column = self._transform(batch.rows, None, owner, self._fresh(m), 1)
         owner = owner[place]
         n = len(place)
-        tags = group_tags(batch.groups, batch.group[owner])
+        tags = batch.groups.tags(batch.group[owner])
         rows = Rows(time, batch.name.take(owner), no_text(n), no_text(n), tags, {self.as_name: column})
         count = np.bincount(owner, minlength=m)
         stop = np.cumsum(count)
@@ -666,7 +666,7 @@ class InfluxQL(Operator):
         return (
             not self.point_times
             and rows.fields.keys() == {self.field}
-            and all(rows.tags.keys() <= g.tags.keys() for g in groups)
+            and all(rows.tags.keys() <= {*shape} for shape in groups.shapes)
             and all(bool((tag.codes >= 0).all()) for tag in rows.tags.values())
         )
 

@@ -40,7 +40,7 @@ from tickc.runtime.graph import AT_THE_END, NEVER, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import select as columns
-from tickc.runtime.nodes.common import group_tags, no_text
+from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.regroup import concat_segments
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
 from tickc.runtime.nodes.window import grown
@@ -493,7 +493,7 @@ class Matching:
         return out
 
     def _learn(self, groups: Groups) -> None:
-        fresh = groups.members[len(self.key) :]
+        fresh = list(groups.since(len(self.key)))
         if fresh:
             keys = [self.keys.code(self._key(g)) for g in fresh]
             self.key = np.concatenate([self.key, np.array(keys, np.int64)])
@@ -529,7 +529,7 @@ class Merged:
         _, table = self._tables.get(id(groups), (groups, np.zeros(0, np.int32)))
         if len(groups) > len(table):
             fresh = [
-                self.groups.code(self.rename or g.name, g.by_name, g.tags) for g in groups.members[len(table) :]
+                self.groups.code(self.rename or g.name, g.by_name, g.tags) for g in groups.since(len(table))
             ]  # fmt: skip
             table = np.concatenate([table, np.array(fresh, np.int32)])
             self._tables[id(groups)] = groups, table
@@ -798,7 +798,7 @@ class Join(_Meeting):
         group = self.renamed.encode(base.group, self.groups.groups)
         name = Text.constant(self.stream_name, n) if self.stream_name else base.rows.name
         fields = self._prefixed([p.rows.fields for p in points])
-        rows = Rows(time, name, no_text(n), no_text(n), group_tags(self.renamed.groups, group), fields)
+        rows = Rows(time, name, no_text(n), no_text(n), self.renamed.groups.tags(group), fields)
         return Points(rows, group, self.renamed.groups, base.seq)
 
     # -- what comes out
@@ -814,7 +814,7 @@ class Join(_Meeting):
             self._name([None if p is None else p.name for p in parents], base),
             no_text(n),
             no_text(n),
-            group_tags(self.renamed.groups, group),
+            self.renamed.groups.tags(group),
             self._fields(parents, refs, base),
         )
         return Points(rows, group, self.renamed.groups, seq)
@@ -834,7 +834,7 @@ class Join(_Meeting):
             name.take(owner),
             no_text(m),
             no_text(m),
-            group_tags(self.renamed.groups, group[owner]),
+            self.renamed.groups.tags(group[owner]),
             self._fields(parents, joined[:-2], model),
         )
         start = np.concatenate([[0], stop[:-1]]).astype(np.int64)

@@ -77,7 +77,7 @@ class Regroup:
 
     def _groups_of(self, done: Segments) -> Array:
         """i4[rows]: the new groups of the points of flat batches."""
-        old = np.array([g.by_name for g in done.groups], np.bool_)[done.group]
+        old = done.groups.by_name.values[done.group]
         owner = done.owner()
         return self.grouping.encode(done.rows.with_(name=done.name.take(owner)), old[owner] if old.any() else None)
 

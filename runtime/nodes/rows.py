@@ -45,7 +45,7 @@ class Regrouped:
         """i4[n]: codes in `self.groups` for i4[n] codes in `groups`."""
         known = len(self.table)
         if len(groups) > known:
-            fresh = [self.groups.code(g.name, g.by_name, self.change(g)) for g in groups.members[known:]]
+            fresh = [self.groups.code(g.name, g.by_name, self.change(g)) for g in groups.since(known)]
             self.table = np.concatenate([self.table, np.array(fresh, np.int32)])
         return self.table[group]
 

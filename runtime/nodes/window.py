@@ -217,8 +217,8 @@ class Names:
         self._reserve(groups)
         nameless = self.codes < 0
         if nameless.any():
-            for code, row in first_rows(group, nameless):
-                self.codes[code] = self.vocabulary.code(name.at(row) or "")
+            codes, rows = first_rows(group, nameless)
+            self.codes[codes] = name.take(rows).filled("").recode(self.vocabulary).codes
 
     def nameless(self, group: Array, groups: Groups) -> None:
         """Groups that a mark brings have no name, unless they are known."""

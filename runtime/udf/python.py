@@ -14,7 +14,6 @@ import numpy as np
 from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segments, Text, Vocabulary
 from tickc.runtime.expr import Literal
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.common import group_tags
 from tickc.runtime.udf import EDGES, TYPES, Info, Node, Session, UdfError
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ class _PythonSession:
     def _of_segments(self, batch: Segments) -> Iterator[_Part]:
         batch = batch.flat()
         owner = batch.owner()
-        rows = batch.rows.with_(tags={**batch.rows.tags, **group_tags(batch.groups, batch.group[owner])},
+        rows = batch.rows.with_(tags={**batch.rows.tags, **batch.groups.tags(batch.group[owner])},
                                 name=batch.name.take(owner))  # fmt: skip
         for j in range(len(batch)):
             at = np.arange(int(batch.start[j]), int(batch.stop[j]))

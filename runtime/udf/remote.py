@@ -10,7 +10,6 @@ import numpy as np
 from tickc.runtime.batch import Batch, Column, Groups, Points, Rows, Segments, Text
 from tickc.runtime.expr import Literal
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.common import group_tags
 from tickc.runtime.udf import Node, UdfError
 from tickc.runtime.udf.agent import MAX_ANSWERS, Agent
 
@@ -207,7 +206,7 @@ def _batches(agent: Agent, batch: Segments) -> Iterator[Any]:
     batch = batch.flat()
     rows = batch.rows
     owner = batch.owner()
-    own = group_tags(batch.groups, batch.group[owner])
+    own = batch.groups.tags(batch.group[owner])
     points = list(zip(rows.time.tolist(), _tags({**rows.tags, **own}, len(rows)), _fields(rows)))
     described = zip(batch.start.tolist(), batch.stop.tolist(), batch.tmax.tolist(), batch.group.tolist(),
                     batch.name.tolist())  # fmt: skip

@@ -13,7 +13,6 @@ from tickc.runtime import gosort
 from tickc.runtime.batch import Column, Groups, Points, Rows, Segments, Text
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import holtwinters, reducers
-from tickc.runtime.nodes.common import group_tags
 from tickc.runtime.nodes.influxql import FUNCTIONS, InfluxQL
 
 HOST = {"host": "a"}
@@ -343,15 +342,15 @@ def test_overlapping_windows_give_what_copies_of_them_give() -> None:
             assert fed(node(function, *fn), [batch]) == fed(node(function, *fn), [shared(batch)]), function
 
 
-def test_group_tags_grow_with_the_table() -> None:
+def test_tags_of_groups_grow_with_the_table() -> None:
     groups = Groups()
     groups.code("m", False, {"a": "1"})
-    assert {k: t.tolist() for k, t in group_tags(groups, np.array([0, 0], np.int32)).items()} == {"a": ["1", "1"]}
+    assert {k: t.tolist() for k, t in groups.tags(np.array([0, 0], np.int32)).items()} == {"a": ["1", "1"]}
     for i in range(40):
         groups.code("m", False, {"b": str(i)})
-    tags = group_tags(groups, np.array([0, 40, 1], np.int32))
+    tags = groups.tags(np.array([0, 40, 1], np.int32))
     assert {k: t.tolist() for k, t in tags.items()} == {"a": ["1", None, None], "b": [None, "39", "0"]}
-    assert group_tags(Groups(), np.zeros(0, np.int32)) == {}
+    assert Groups().tags(np.zeros(0, np.int32)) == {}
 
 
 # holtWinters
