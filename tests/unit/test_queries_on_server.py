@@ -80,7 +80,7 @@ def test_a_cluster_of_the_settings(influxd: Influxd, tmp_path: Path) -> None:
     database = influxd.database()
     influxd.write(points(100), database)
     text = MEAN.format(db=database, more=".cluster('other')")
-    with pytest.raises(SettingsError, match="no .*influxdb.* named 'other'"):
+    with pytest.raises(SettingsError, match=r"no .*influxdb.* named 'other'"):
         tickc.compile(text).backfill(source="influxdb://127.0.0.1:1", start=0, stop=100 * SECOND)
     config = tmp_path / "tickc.toml"
     config.write_text(f'[[influxdb]]\nname = "other"\nurls = ["{influxd.address}"]\n')
