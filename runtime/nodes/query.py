@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -144,6 +145,6 @@ def _floats(column: Column) -> Column:
     if isinstance(column.kinds, Kind):
         return Column.of(Kind.FLOAT, ints)
     whole = column.kinds == Kind.INT
-    data = {k: v for k, v in column.data.items() if k is not Kind.INT}
+    data: dict[Kind, Any] = {k: v for k, v in column.data.items() if k != Kind.INT}
     data[Kind.FLOAT] = np.where(whole, ints, data[Kind.FLOAT]) if Kind.FLOAT in data else ints
     return Column(np.where(whole, np.uint8(Kind.FLOAT), column.kinds), data, column.n).normal()

@@ -95,7 +95,8 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 def entries(paths: Sequence[str | os.PathLike[str]]) -> list[Entry]:
     """The entries of recordings in the numbering of Kapacitor; SourceError where a file cannot be read."""
     found: list[Entry] = []
-    for path in map(os.fspath, paths):
+    for given in paths:
+        path = os.fspath(given)
         try:
             with open(path, "rb") as file:
                 archive = file.read(4) == b"PK\x03\x04"
