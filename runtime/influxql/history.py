@@ -307,6 +307,11 @@ class History:
         found[known] = first[series[known]]
         return np.where(found < NEVER, LONG_AGO, NEVER) if self.whole else found
 
+    def names(self) -> Text:
+        """The measurements by series."""
+        origins = list(self.series.origins)
+        return Text.of(origins[o][2] for o in self.series.origin)
+
     def tag(self, name: str) -> Text:
         """The values of a tag by series, -1 where it is absent."""
         return Text.of(dict(tags).get(name) for tags in self.series.tags)

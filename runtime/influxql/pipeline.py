@@ -17,7 +17,7 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Column, Text, select
 from tickc.runtime.influxql import aggregate, merge, window
-from tickc.runtime.influxql.aggregate import IN_PARTS, SELECTORS
+from tickc.runtime.influxql.aggregate import IN_PARTS, PICKS, SELECTORS
 from tickc.runtime.influxql.compile import Compiled
 from tickc.runtime.influxql.formula import FLOAT, INT, MISSING, NIL, NUMBERS, STRING, evaluate, truth
 from tickc.runtime.influxql.history import shard_of, shard_start
@@ -204,14 +204,13 @@ class Pipeline:
         """bool[subs, s]: the series that SLIMIT and SOFFSET leave, which count the tag sets of each measurement in each
         shard."""
         source, present = scan.source, self._present(scan)
+        sets = self.reader.tag_sets(source, scope.final)
         out = np.zeros_like(present)
         for sub, some in enumerate(present):
             for name in np.unique(source.name[some]).tolist():
                 own = some & (source.name == name)
-                finals = np.unique(source.final[own])
-                if scope.soffset <= len(finals):
-                    allowed = finals[scope.soffset : scope.soffset + scope.slimit]
-                    out[sub] |= own & np.isin(source.final, allowed)
+                allowed = np.unique(sets[own])[scope.soffset : scope.soffset + scope.slimit]
+                out[sub] |= own & np.isin(sets, allowed)
         return out
 
     def _inside(self, query: Compiled | None, select: Select, driver: Ref | None, scope: Scope) -> Stream | None:
@@ -310,7 +309,7 @@ class Pipeline:
     def _reduced(self, name: str, stream: Stream, scope: Scope, args: Sequence[Expr] = ()) -> Stream:
         """A function of the points of each bucket."""
         _check(name, stream)
-        stream = stream.present()
+        stream = _inside_range(stream.present(), scope)
         cuts = _cuts(stream, scope)
         numbers = tuple(arg.value for arg in args if isinstance(arg, Lit))
         if not len(cuts.slices):
@@ -380,7 +379,8 @@ class Pipeline:
             result.value, aux, stop - start if name == "mean" else None,
         )  # fmt: skip
         sub = pieces.sub[owner]
-        if source.one_series_each and scope.dims == scope.final and (np.diff(self.subs.run) > 0).all():
+        alone = source.one_series_each and scope.dims == scope.final and (np.diff(self.subs.run) > 0).all()
+        if alone and not scope.buckets.changes.size:
             order = np.lexsort((stream.label * scope.forth, run))
             return stream if in_order(order) else stream.take(order), sub, True
         order = self._parallel(scan, pieces, owner, begin * scope.forth)
@@ -507,10 +507,20 @@ def _cut(time: Array, low: Array, high: Array, scope: Scope) -> tuple[Array, Arr
     buckets = scope.buckets
     if not buckets.interval:
         return np.arange(len(low)), low, high, None
-    room = int(window.most_cuts(time, low, high, buckets.interval))
-    owner, start, stop, begin = (np.empty(room, np.int64) for _ in range(4))
-    n = window.cut(time, low, high, *buckets.key, owner, start, stop, begin)
-    return owner[:n], start[:n], stop[:n], begin[:n]
+    none = np.empty(0, np.int64)
+    m = window.cut(time, low, high, *buckets.key, none, none, none, none)
+    owner, start, stop, begin = (np.empty(m, np.int64) for _ in range(4))
+    window.cut(time, low, high, *buckets.key, owner, start, stop, begin)
+    return owner, start, stop, begin
+
+
+def _inside_range(stream: Stream, scope: Scope) -> Stream:
+    """The points of each range up to the first that lies outside, as the bucket of a query in brackets may begin: without
+    buckets of its own InfluxDB reads no further."""
+    if scope.buckets.interval or not len(stream):
+        return stream
+    outside = (stream.time < scope.start[stream.run]) | (stream.time > scope.end[stream.run])
+    return stream.take(stream.before(outside)) if outside.any() else stream
 
 
 def _cuts(stream: Stream, scope: Scope) -> Cuts:
@@ -547,15 +557,15 @@ def _holes(stream: Stream, owner: Array, cuts: Cuts) -> Array | None:
 
 
 def _emitted(name: str, stream: Stream, cuts: Cuts, found: aggregate.Reduced, scope: Scope) -> Stream:
-    """The points that a function gave: picked ones of a bucket by their times, then labels; others by label."""
+    """The points that a function gave: those of a bucket by label, and picked ones then by time."""
     owner = np.arange(len(cuts.slices)) if found.owner is None else found.owner
     row = found.row
     time = cuts.begin[owner] if row is None else stream.time[row]
     aux = () if row is None or name == "distinct" else tuple(c.take(row) for c in stream.aux)
     weight = cuts.slices.sizes if name == "mean" else None
     result = Stream(stream.labels, cuts.run[owner], cuts.label[owner], time, found.value, aux, weight)
-    keys = (result.label * scope.forth, *(() if row is None else (time * scope.forth,)), cuts.bucket[owner])
-    order = np.lexsort(keys)
+    by_time = () if row is None else (time * scope.forth,)
+    order = np.lexsort((*by_time, result.label * scope.forth, cuts.bucket[owner]))
     return result if in_order(order) else result.take(order)
 
 
@@ -565,7 +575,8 @@ def _together(name: str, stream: Stream, scope: Scope) -> Stream:
         return stream
     cuts = _cuts(stream, scope)
     if len(cuts.slices) == len(stream) and cuts.slices.index is None:
-        return _alone_again(name, stream)
+        moved = stream if name in PICKS else replace(stream, time=cuts.begin)  # by a zone whose clock changes
+        return _alone_again(name, moved)
     slices = cuts.slices
     if name == "mean":
         means, weights = np.empty(len(slices)), np.empty(len(slices), np.int64)

@@ -17,6 +17,7 @@ from tickc.runtime.kinds import Kind
 
 FLOAT, INT, STRING, BOOL, MISSING = Kind.FLOAT, Kind.INT, Kind.STRING, Kind.BOOL, Kind.MISSING
 KINDS = {"float": FLOAT, "integer": INT, "string": STRING, "boolean": BOOL, TAG: STRING}
+NAME = "_name"  # stands for the measurement in conditions
 COMPARISONS = ("=", "!=", "<", "<=", ">", ">=", "=~", "!~")
 
 
@@ -132,6 +133,15 @@ class Reader:
         order.sort(key=lambda i: int(of[label[i]]))
         return Source(series[order], labels, label[order], of, forth)
 
+    def tag_sets(self, source: Source, final: Sequence[str]) -> Array:
+        """i8[s]: the place of each series' tag set in InfluxDB's index, by the keys that it has, then by their values."""
+        keys = []
+        for series in source.series.tolist():
+            tags = [(k, v) for k, v in self.history.series.tags[series] if k in final]
+            keys.append("|".join([*(k for k, _ in tags), *(v for _, v in tags)]))
+        places = {key: i for i, key in enumerate(sorted(set(keys)))}
+        return np.array([places[key] for key in keys], np.int64)
+
     def scan(self, source: Source, where: Expr | None, driver: Ref | None, refs: Sequence[Ref]) -> Scan:
         """The points that a condition lets through and that have the field `driver`, or without one any of `refs`."""
         key = id(source), where, driver, tuple(refs) if driver is None else ()
@@ -220,9 +230,11 @@ class Reader:
     def _by_tags(self, expr: Binary) -> tuple[Array, None] | None:
         """The series that a comparison of tags leaves; None where it has to be asked of each point."""
         ref, value = (expr.left, expr.right) if isinstance(expr.left, Ref) else (expr.right, expr.left)
-        if not isinstance(ref, Ref) or isinstance(value, Binary) or ref.type not in (TAG, UNKNOWN):
+        if not isinstance(ref, Ref) or isinstance(value, Binary):
             return None
-        tag = self.tag(ref.name)
+        if ref.type not in (TAG, UNKNOWN) and ref.name != NAME:
+            return None
+        tag = self.history.names() if ref.name == NAME else self.tag(ref.name)
         match expr.op, value:
             case "=" | "!=" as op, Lit(value=str() as wanted):
                 same = tag.codes == tag.vocabulary.codes.get(wanted, -2) if wanted else tag.codes < 0

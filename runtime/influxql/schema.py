@@ -170,7 +170,7 @@ def _type_of_binary(expr: Binary, sources: Sequence[Measurement | Select], schem
         return other if one == UNKNOWN else one
     if expr.op in ("+", "-", "*", "/", "%") and one in NUMBERS and other in NUMBERS:
         return stronger(one, other)
-    if expr.op in ("&", "|", "^") and one == other and one in ("integer", "boolean"):
+    if expr.op in ("&", "|", "^") and (one == "boolean" or one == other == "integer"):
         return one
     raise QueryRefused(f"type error: {text(expr)}: incompatible types: {one} and {other}")
 

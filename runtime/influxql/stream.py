@@ -154,7 +154,7 @@ class Stream:
 
     def until_hole(self) -> Stream:
         """The points of each range up to its first hole."""
-        return self if self.holes is None else self.take(self._before(self.holes > 0))
+        return self if self.holes is None else self.take(self.before(self.holes[:-1] > 0))
 
     def between_holes(self) -> tuple[Stream, Array]:
         """The points that come out where a hole ends a series, and nothing between two holes ends all; and i8[n], which
@@ -163,12 +163,12 @@ class Stream:
             return self, np.zeros(len(self), np.int64)
         first = np.zeros(len(self) + 1, np.bool_)
         first[borders(self.run)] = True
-        rows = self._before((self.holes > 1) | ((self.holes > 0) & first))
+        rows = self.before(((self.holes > 1) | ((self.holes > 0) & first))[:-1])
         return self.take(rows), np.cumsum(self.holes)[rows]
 
-    def _before(self, ends: Array) -> Array:
-        """The points of each range before the first that is marked."""
-        marked = np.flatnonzero(ends[:-1])
+    def before(self, ends: Array) -> Array:
+        """The points of each range before the first that is marked (bool[n])."""
+        marked = np.flatnonzero(ends)
         ended = np.full(int(self.run.max(initial=0)) + 1, len(self))
         np.minimum.at(ended, self.run[marked], marked)
         return np.flatnonzero(np.arange(len(self)) < ended[self.run])

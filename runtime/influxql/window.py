@@ -98,7 +98,6 @@ def bucket(t, interval, offset, changes, shifts):  # type: ignore[no-untyped-def
     zone = np.int64(0) if changes.size == 0 else zone_shift(t, changes, shifts)
     into = (t + zone) % interval
     start = np.int64(LEAST_TIME) if LEAST_TIME + into >= t else t - into
-    start += offset
     if changes.size:
         moved = zone - zone_shift(start, changes, shifts)
         if moved != 0 and abs(moved) < interval:
@@ -110,7 +109,7 @@ def bucket(t, interval, offset, changes, shifts):  # type: ignore[no-untyped-def
         moved = zone - late
         if moved != 0 and abs(moved) < interval and (moved > 0 or zone_shift(stop + moved, changes, shifts) == late):
             stop += moved
-    return start, stop + offset
+    return start + offset, stop + offset
 
 
 @kernel
@@ -154,7 +153,9 @@ def slices(time, begin, end, first, last, forth, low, high):  # type: ignore[no-
 def cut(time, low, high, interval, offset, changes, shifts, owner, start, stop, begin):  # type: ignore[no-untyped-def]
     """Cut the slices low:high (i8[p]) of time into buckets; interval is above 0.
 
-    Out, room for all cuts: the slice, the rows start:stop and where the bucket begins. Returns how many.
+    Out: the slice, the rows start:stop and where the bucket begins; arrays without elements where it is only asked how
+    many there are. Returns how many. A bucket that does not hold the moment that it is of, as there is one when the
+    clock of a zone changes, ends the slice, since InfluxDB reads no further then.
     """
     m = 0
     for p in range(low.size):
@@ -162,25 +163,17 @@ def cut(time, low, high, interval, offset, changes, shifts, owner, start, stop, 
         end = high[p]
         while i < end:
             first, past = bucket(time[i], interval, offset, changes, shifts)
-            owner[m] = p
-            start[m] = i
-            begin[m] = first
-            i += 1
+            since = i
             while i < end and first <= time[i] < past:
                 i += 1
-            stop[m] = i
+            if i == since:
+                break
+            if owner.size:
+                owner[m] = p
+                start[m] = since
+                stop[m] = i
+                begin[m] = first
             m += 1
-    return m
-
-
-@kernel
-def most_cuts(time, low, high, interval):  # type: ignore[no-untyped-def]
-    """At most how many buckets the slices low:high of time are cut into."""
-    m = np.int64(0)
-    for p in range(low.size):
-        n = high[p] - low[p]
-        if n > 0:
-            m += min(n, 2 * (abs(time[high[p] - 1] - time[low[p]]) // interval) + 3)
     return m
 
 
