@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, cast
 from zlib import crc32
 
@@ -1279,16 +1280,24 @@ class _FunctionState:
 # --- mapping scalar functions ----------------------------------------------------------------------------------------
 
 
-@kernel
-def _map1(f, a, out):  # type: ignore[no-untyped-def]
+def _each1(a, out):  # type: ignore[no-untyped-def]
     for i in range(out.size):
-        out[i] = f(a[i])
+        out[i] = scalar(a[i])  # type: ignore[name-defined]  # noqa: F821
 
 
-@kernel
-def _map2(f, a, b, out):  # type: ignore[no-untyped-def]
+def _each2(a, b, out):  # type: ignore[no-untyped-def]
     for i in range(out.size):
-        out[i] = f(a[i], b[i])
+        out[i] = scalar(a[i], b[i])  # type: ignore[name-defined]  # noqa: F821
+
+
+@functools.cache
+def _mapped(function: Kernel[Any, Any], numbers: int) -> Kernel[Any, Any]:
+    """A kernel that applies a kernel of one or two numbers to arrays; of its own, so that its code can be cached."""
+    loop = _each1 if numbers == 1 else _each2
+    name = f"each_{function.__name__}"
+    made = FunctionType(loop.__code__, {**loop.__globals__, "scalar": function}, name)
+    made.__qualname__ = name
+    return kernel(made)
 
 
 MAP_MACHINE_FROM = 2_000  # values from which compiled mathematics pays
@@ -1301,12 +1310,11 @@ def map_numbers(f: Builtin, data: Sequence[Any], n: int) -> Array:
         return np.asarray(f.call(*[a[()] for a in arrays]), DTYPES[f.result])
     arrays = [np.ascontiguousarray(np.broadcast_to(a, (n,))) for a in arrays]
     out: Array = np.empty(n, DTYPES[f.result])
-    run: Kernel[Any, Any] = _map1 if len(arrays) == 1 else _map2
-    scalar = cast("Kernel[Any, Any]", f.call)
+    run = _mapped(cast("Kernel[Any, Any]", f.call), len(arrays))
     if n >= MAP_MACHINE_FROM and interpreting_is_a_choice():
-        run.machine()(scalar.machine(), *arrays, out)
+        run.machine()(*arrays, out)
     else:
-        run.interpreted()(scalar.interpreted(), *arrays, out)
+        run.interpreted()(*arrays, out)
     return out
 
 

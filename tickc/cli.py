@@ -549,6 +549,39 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+# ---------------------------------------------------------------------------------------------------------- warm
+
+
+@cli.command(short_help="Compile machine code before it is needed.")
+@click.argument("tasks", metavar="[TASK.tick|MODULE.py]…", nargs=-1)
+@_vars
+@_config
+@_passes
+@click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
+@click.option("--json", "as_json", is_flag=True, help="What was compiled as JSON on stdout.")
+def warm(tasks: Sequence[str], quiet: bool, as_json: bool, **options: Any) -> None:
+    """Compile the machine code of all that tickc has, or of what some tasks need, and keep it in the cache folder
+    ($TICKC_CACHE, else ~/.cache/tickc). Otherwise it is compiled when an input is large enough to win it back.
+
+    \b
+    Examples:
+      tickc warm
+      tickc warm tasks/*.tick
+    """
+    from tickc import warm as warming
+
+    loaded = [_load(path, {**options, "task_name": None, "dbrp": ()}) for path in tasks]
+    steps = list(warming.of_tasks(loaded) if loaded else warming.everything())
+    with warming.watched(len(steps), quiet) as (begins, told):
+        made, seconds = warming.run(steps, begins, told)
+    if not quiet:
+        warming.show(made, seconds)
+    if as_json:
+        import json
+
+        _write_stdout(json.dumps(warming.to_json(made, seconds), indent=2) + "\n")
+
+
 # -------------------------------------------------------------------------------------------------------- replay
 
 
@@ -628,7 +661,10 @@ def _recorded(graph: Graph, recordings: Sequence[str], o: dict[str, Any]) -> tup
 
     if recordings:
         problems = Problems()
-        return replay.recorded(graph, recordings, problems), problems
+        try:
+            return replay.recorded(graph, recordings, problems), problems
+        except replay.Unsuitable as error:
+            raise Failure(error.message, error.hint, REFUSED) from None
     source = open_inputs(o["data"], check_order=False)
     home = (o["db"] or "", o["rp"] or "")
     return replay.stored(graph, source, home, o["start"], o["stop"], source.problems), source.problems

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tickc.runtime.backfill import OnStep, Summary
 
 MAX_ROWS = 40  # of the summary's tables
-COUNTS = ("emissions", "rows", "events", "points", "times")  # columns that hold numbers
+COUNTS = ("emissions", "rows", "events", "points", "times", "seconds")  # columns that hold numbers
 
 
 @contextmanager
@@ -43,30 +43,31 @@ def show_summary(summary: Summary, output: str | None) -> None:
     console.print(
         f"{summary.points_read:,} points read in {summary.seconds:.2f} s ({summary.points_per_second:,.0f} points/s)"
     )
-    _table(console, ("sink", "name", "emissions", "rows", "file"),
+    table(console, ("sink", "name", "emissions", "rows", "file"),
            [(s.kind, s.name, f"{s.emissions:,}", f"{s.rows:,}", s.file or "") for s in summary.sinks])  # fmt: skip
-    _table(console, ("alerts", "events"), [(level, f"{n:,}") for level, n in summary.alerts.items()])
+    table(console, ("alerts", "events"), [(level, f"{n:,}") for level, n in summary.alerts.items()])
     dropped = [(op, reason, f"{n:,}") for op, reasons in summary.dropped.items() for reason, n in reasons.items()]
-    _table(console, ("dropped in", "because", "points"), dropped)
-    _table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
+    table(console, ("dropped in", "because", "points"), dropped)
+    table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
     for text in (*(f"  {p}" for p in summary.first_left_out), *(f"note: {n}" for n in summary.notes)):
         console.print(Text(_printable(text)))
     if output is not None:
         console.print(Text(f"wrote {_printable(output)}"))
 
 
-def _table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under their heads, on the right where they are counts; nothing where there are none."""
     if not rows:
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for head in heads:
-        table.add_column(head, justify="right" if head in COUNTS else "left", no_wrap=True, overflow="fold")
+        shown.add_column(head, justify="right" if head in COUNTS else "left", no_wrap=True, overflow="fold")
     for row in rows[:MAX_ROWS]:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
-    console.print(table, crop=False)
+        shown.add_row(*(Text(_printable(cell)) for cell in row))
+    console.print(shown, crop=False)
     if len(rows) > MAX_ROWS:
         console.print(f"… and {len(rows) - MAX_ROWS:,} more")
 
