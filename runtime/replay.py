@@ -15,20 +15,31 @@ from tickc.runtime.sources.base import Problems, SourceError
 Path = str | os.PathLike[str]
 
 
+class Unsuitable(SourceError):
+    """Recordings that do not fit the task."""
+
+
 def recorded(graph: Graph, paths: Sequence[Path], problems: Problems) -> Iterable[Entering]:
     """The points or batches of recordings: one for a stream task; for a batch task one a query, or a server's archive.
 
-    What is malformed is counted in `problems`. SourceError where a file cannot be read or their number is wrong.
+    What is malformed is counted in `problems`. Raises SourceError where a file cannot be read, Unsuitable where their
+    number is wrong.
     """
     asked = queries(graph)
     if asked:
         from tickc.runtime.sources import batches
 
-        return batches.replay(asked, batches.entries(paths), problems)
+        given = batches.entries(paths)
+        if len(asked) != len(given):
+            raise Unsuitable(
+                f"the script has {len(asked)} queries, but there are {len(given)} recordings",
+                "give one recording a query, that of the last query first",
+            )
+        return batches.replay(asked, given, problems)
     from tickc.runtime.sources.recording import read_recording
 
     if len(paths) != 1:
-        raise SourceError("a stream task takes one recording", "give one recording")
+        raise Unsuitable("a stream task takes one recording", "give one recording")
     return read_recording(paths[0], problems=problems)
 
 

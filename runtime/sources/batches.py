@@ -118,13 +118,9 @@ def replay(
     """The batches of recordings, for `Graph.feed`.
 
     queries: position in the graph and operator, in the order of the script; Kapacitor numbers them from the last one.
+    given: as many.
     Batches of different queries come in the order of their times, as far as each query's own order lets them.
     """
-    if len(queries) != len(given):
-        raise SourceError(
-            f"the script has {len(queries)} queries, but there are {len(given)} recordings",
-            "give one recording a query, that of the last query first",
-        )
     streams = [_in_time(i, entry.read(problems)) for i, entry in zip(range(len(given)), reversed(given))]
     waiting: list[tuple[int, Recorded]] = []
     points = 0

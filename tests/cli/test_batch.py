@@ -61,7 +61,7 @@ def test_recordings_are_numbered_from_the_last_query(tickc: Tickc, tmp_path: Pat
     assert "1 point left out of the input:" in done.stderr
     assert "1.brpl: line 2 char 1: not a batch" in done.stderr
     wrong = tickc("replay", "two.tick", "--recording", "0.brpl")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "the script has 2 queries, but there are 1 recordings" in wrong.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +132,6 @@ def test_gzip_and_a_file_that_was_cut(tmp_path: Path) -> None:
     found, problems = read(tmp_path / "0.brpl")
     assert 0 < sum(len(some[0]) for some in found) < 5000
     assert "the file ends in the middle" in problems.counts
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    yield write(tmp_path / "0.brpl", line(0, 1)), write(tmp_path / "1.brpl", line(0, 2))
-
-
-def test_as_many_recordings_as_queries(two: tuple[Path, Path]) -> None:
-    with pytest.raises(SourceError, match="the script has 1 queries, but there are 2 recordings"):
-        read(*two)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_values_in_line_protocol() -> None:
     ]  # fmt: skip
     assert field(with_kind(Kind.DURATION, {Kind.DURATION: np.array([90_000_000_000])})) == '"1m30s"'
     assert field(with_kind(Kind.NIL, {})) == ""
-    assert field(with_kind(Kind.HOLE, {})) == '"{}"'
+    assert field(with_kind(Kind.HOLE, {})) == '"&{}"'
 
 
 def test_names_and_tags_in_line_protocol() -> None:
