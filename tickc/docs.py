@@ -72,8 +72,8 @@ NOTES: Mapping[str, str] = {
     "log": "Data pass unchanged. Differs: nothing is written, since a replay and a backfill have no log of a server.",
     "noOp": "Exact.",
     "trickle": "Exact.",
-    "sideload": "Exact in what is found and how it is converted. The documents are loaded with the first point, and anew "
-    "between two batches on SIGHUP (`kill -HUP`), as Kapacitor does on a request to `/sideload/reload`; "
+    "sideload": "Exact in what is found and how it is converted. The documents are loaded with the first point, and "
+    "anew between two batches on SIGHUP (`kill -HUP`), as Kapacitor does on a request to `/sideload/reload`; "
     "the task fails where they cannot be had or one is broken, with Kapacitor's message. Differs: an endpoint that "
     "does not exist fails the task, where it ends Kapacitor itself; an answer other than 2xx is refused; a default "
     "that is a duration is refused. YAML needs `pip install 'tickc[yaml]'`.",
