@@ -17,10 +17,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Column, Rows, Text
+from tickc.runtime.batch import DTYPES, Array, Column, Rows, Text, select
 from tickc.runtime.influxql.schema import Schema, stronger
 from tickc.runtime.influxql.tree import Measurement
 from tickc.runtime.kernel import kernel
@@ -71,12 +72,18 @@ class Table:
 
 @dataclass
 class Series:
-    """All series that have come, by code in order of appearance."""
+    """All series that have come, by code in order of appearance.
+
+    key: the series' keys in InfluxDB, by which it sorts them. derived: tables made of all that, by names of their own;
+    they go when a series comes.
+    """
 
     origins: dict[Origin, int] = field(default_factory=dict)
     origin: list[int] = field(default_factory=list)
     tags: list[tuple[tuple[str, str], ...]] = field(default_factory=list)  # sorted by name
     codes: dict[tuple[int, tuple[tuple[str, str], ...]], int] = field(default_factory=dict)
+    key: list[str] = field(default_factory=list)
+    derived: dict[Any, Any] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)
     _columns: dict[str, Codes] = field(default_factory=dict)
     _tables: dict[object, tuple[Combinations, Lookup]] = field(default_factory=dict)
@@ -112,13 +119,21 @@ class Series:
             self.codes[key] = len(self.origin)
             self.origin.append(key[0])
             self.tags.append(tags)
+            self.key.append(_key(origin[2], tags))
+            self.derived.clear()
         return self.codes[key]
 
-    def key(self, code: int) -> str:
-        """The series' key in InfluxDB, by which it sorts them."""
-        name = list(self.origins)[self.origin[code]][2]
-        tags = "".join(f",{_escaped(k, ',= ')}={_escaped(v, ',= ')}" for k, v in self.tags[code])
-        return _escaped(name, ", ") + tags
+    def tag(self, name: str) -> Text:
+        """The values of a tag by series, -1 where it is absent."""
+        key = "tag", name
+        if key not in self.derived:
+            self.derived[key] = Text.of(dict(tags).get(name) for tags in self.tags)
+        return self.derived[key]
+
+    def names(self) -> Text:
+        """The measurements by series."""
+        origins = list(self.origins)
+        return Text.of(origins[o][2] for o in self.origin)
 
     def matching(self, measurement: Measurement) -> list[int]:
         """The origins that a measurement of a query is. An unknown database or policy matches all."""
@@ -137,6 +152,10 @@ class Series:
 
 def _is_constant(text: Text) -> bool:
     return text.codes.strides == (0,) or bool((text.codes == text.codes[0]).all())
+
+
+def _key(name: str, tags: Sequence[tuple[str, str]]) -> str:
+    return _escaped(name, ", ") + "".join(f",{_escaped(k, ',= ')}={_escaped(v, ',= ')}" for k, v in tags)
 
 
 def _escaped(text: str, special: str) -> str:
@@ -161,7 +180,7 @@ class History:
         self.kinds: dict[str, dict[tuple[int, int], tuple[int, int]]] = {}
         """Field -> (origin, shard) -> its kind there, and since when it is there."""
         self.tagged: dict[tuple[int, str], int] = {}  # (origin, tag) -> since when it is there
-        self._pending: list[tuple[Array, Array, dict[str, Column]]] = []  # times, series, fields
+        self._pending: list[Part] = []
         self._table = Table(np.empty(0, np.int64), np.zeros(1, np.int64), {})
         self._before = LONG_AGO
 
@@ -255,26 +274,29 @@ class History:
                     self.tagged[key] = min(self.tagged.get(key, NEVER), int(first[code]))
 
     def _merged(self) -> Table:
-        """The table with what has come since."""
+        """The table with what has come since, without what is forgotten."""
         old = self._table
-        parts = [(old.time, old.series, old.fields), *self._pending]
+        parts = [_since(part, self._before) for part in [(old.time, old.series, old.fields), *self._pending]]
+        n, m = sum(len(time) for time, _, _ in parts), len(self.series)
+        begin = np.zeros(m + 1, np.int64)
+        for _, codes, _ in parts:
+            count(codes, begin)
+        begin = np.cumsum(begin)
+        time, at = np.empty(n, np.int64), begin[:-1].copy()
+        places, in_order, repeated = [], True, False
+        for own, codes, _ in parts:
+            place = np.empty(len(own), np.int64)
+            ascends, repeats = arrange(own, codes, begin, at, time, place)
+            places.append(place)
+            in_order, repeated = in_order and ascends, repeated or repeats
         names = {name: None for _, _, fields in parts for name in fields}
-        time, codes = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
-        n, m = len(time), len(self.series)
-        order, begin = np.empty(n, np.int64), np.zeros(m + 1, np.int64)
-        by_series(codes, begin, order)
-        in_order, repeated = look(time, order, begin)
+        columns = ([fields.get(name, Column.absent(len(own))) for own, _, fields in parts] for name in names)
+        table = Table(time, begin, {name: _scattered(own, places, n) for name, own in zip(names, columns)})
         if not in_order:
-            order = np.lexsort((time, codes))
-            _, repeated = look(time, order, begin)
-        fields = {}
-        for name in names:
-            column = Column.concat([f.get(name, Column.absent(len(t))) for t, _, f in parts])
-            fields[name] = column.take(order)
-        table = Table(time[order], begin, fields)
-        if repeated:
-            table = _deduplicated(table)
-        return _since(table, self._before)
+            order = np.lexsort((time, table.series))
+            table = Table(time[order], begin, {name: c.take(order) for name, c in table.fields.items()})
+            repeated = bool(((np.diff(table.time) == 0) & (np.diff(table.series) == 0)).any())
+        return _deduplicated(table) if repeated else table
 
     # Schema
 
@@ -299,22 +321,13 @@ class History:
         since = [s for found in self.kinds.values() for _, s in found.values()]
         return np.unique(np.array([*since, *self.tagged.values()], np.int64))
 
-    def present(self, series: Array, shard: int) -> Array:
-        """i8[s]: since when the series have points in a shard, NEVER where they have none."""
+    def since(self, series: Array, shard: int) -> Array:
+        """i8[s]: since when series have points in a shard, NEVER where they have none."""
         first = self.first.get(shard, np.empty(0, np.int64))
         known = series < len(first)
         found = np.full(len(series), NEVER)
         found[known] = first[series[known]]
         return np.where(found < NEVER, LONG_AGO, NEVER) if self.whole else found
-
-    def names(self) -> Text:
-        """The measurements by series."""
-        origins = list(self.series.origins)
-        return Text.of(origins[o][2] for o in self.series.origin)
-
-    def tag(self, name: str) -> Text:
-        """The values of a tag by series, -1 where it is absent."""
-        return Text.of(dict(tags).get(name) for tags in self.series.tags)
 
 
 def _deduplicated(table: Table) -> Table:
@@ -335,14 +348,28 @@ def _deduplicated(table: Table) -> Table:
     return Table(table.time[start], begin, fields)
 
 
-def _since(table: Table, before: int) -> Table:
+Part = tuple[Array, Array, dict[str, Column]]  # times, series and fields of some points
+
+
+def _since(part: Part, before: int) -> Part:
     """The points from `before` on."""
-    keep = table.time >= before
-    if keep.all():
-        return table
-    counted = np.concatenate([[0], np.cumsum(keep)])
-    rows = np.flatnonzero(keep)
-    return Table(table.time[rows], counted[table.begin], {k: c.take(rows) for k, c in table.fields.items()})
+    time, codes, fields = part
+    if not len(time) or int(time.min()) >= before:
+        return part
+    rows = np.flatnonzero(time >= before)
+    return time[rows], codes[rows], {name: column.take(rows) for name, column in fields.items()}
+
+
+def _scattered(columns: Sequence[Column], places: Sequence[Array], n: int) -> Column:
+    """A column of n values from several, each with the places of its values."""
+    pairs = [(place, column) for place, column in zip(places, columns) if len(place)]
+    kind = pairs[0][1].kinds if pairs else Kind.MISSING
+    if isinstance(kind, Kind) and kind in DTYPES and all(column.kinds is kind for _, column in pairs):
+        values = np.empty(n, DTYPES[kind])
+        for place, column in pairs:
+            values[place] = column.data[kind]
+        return Column.of(kind, values)
+    return select(pairs, n)
 
 
 @kernel
@@ -395,35 +422,30 @@ def earliest(time, codes, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def by_series(codes, begin, order):  # type: ignore[no-untyped-def]
-    """A stable counting sort of codes (i4[n]).
-
-    begin: i8[series + 1], zero before, then where each code begins; order: i8[n], their places.
-    """
+def count(codes, begin):  # type: ignore[no-untyped-def]
+    """begin[c + 1] (i8) grows by the number of codes c (i4[n])."""
     for i in range(codes.size):
         begin[codes[i] + 1] += 1
-    for s in range(1, begin.size):
-        begin[s] += begin[s - 1]
-    for i in range(codes.size):
-        c = codes[i]
-        order[begin[c]] = i
-        begin[c] += 1
-    for s in range(begin.size - 1, 0, -1):
-        begin[s] = begin[s - 1]
-    begin[0] = 0
 
 
 @kernel
-def look(time, order, begin):  # type: ignore[no-untyped-def]
-    """Whether times ascend within each series, and whether some are equal."""
-    in_order = True
-    repeated = False
-    for s in range(begin.size - 1):
-        for i in range(begin[s] + 1, begin[s + 1]):
-            a = time[order[i - 1]]
-            b = time[order[i]]
-            if b < a:
-                in_order = False
-            if b == a:
-                repeated = True
-    return in_order, repeated
+def arrange(time, codes, begin, at, out, place):  # type: ignore[no-untyped-def]
+    """Put points behind those that their series have already.
+
+    time: i8[n]; codes: i4[n]; begin: i8[series + 1], where series begin; at: i8[series], the next place of each. Out:
+    the times at their places; place: i8[n]. Returns whether times ascend within series, and whether some are equal.
+    """
+    ascends = True
+    repeats = False
+    for i in range(time.size):
+        c = codes[i]
+        p = at[c]
+        if p > begin[c]:
+            if out[p - 1] > time[i]:
+                ascends = False
+            elif out[p - 1] == time[i]:
+                repeats = True
+        out[p] = time[i]
+        place[i] = p
+        at[c] = p + 1
+    return ascends, repeats

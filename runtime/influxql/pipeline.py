@@ -20,7 +20,7 @@ from tickc.runtime.influxql import aggregate, merge, window
 from tickc.runtime.influxql.aggregate import IN_PARTS, PICKS, SELECTORS
 from tickc.runtime.influxql.compile import Compiled
 from tickc.runtime.influxql.formula import FLOAT, INT, MISSING, NIL, NUMBERS, STRING, evaluate, truth
-from tickc.runtime.influxql.history import shard_of, shard_start
+from tickc.runtime.influxql.history import NEVER, shard_of, shard_start
 from tickc.runtime.influxql.points import KINDS, Reader, Scan, cast
 from tickc.runtime.influxql.reduce import MATHS
 from tickc.runtime.influxql.schema import (
@@ -184,34 +184,45 @@ class Pipeline:
 
     def _pieces(self, scan: Scan, scope: Scope) -> Pieces:
         first, last = self.subs.within(np.maximum(scope.start, scope.floor), np.minimum(scope.end, scope.ceiling))
-        shape = len(first), len(scan.begin)
-        low, high = np.empty(shape, np.int64), np.empty(shape, np.int64)
-        window.slices(scan.time, scan.begin, scan.end, first, last, scope.forth, low, high)
-        some = (high > low) & scan.chosen
+        latest, soonest = np.maximum.accumulate(last), np.minimum.accumulate(first[::-1])[::-1]
+        given = scan.time, scan.begin, scan.end, scan.chosen, first, last, latest, soonest, scope.forth
+        none = np.empty(0, np.int64)
+        m = window.slices(*given, none, none, none, none)
+        sub, slot, low, high = (np.empty(m, np.int64) for _ in range(4))
+        window.slices(*given, sub, slot, low, high)
+        order = np.argsort(sub, kind="stable")
         if scope.slimit or scope.soffset:
-            some &= self._counted(scan, scope)
-        sub, slot = np.nonzero(some)
-        return Pieces(sub, slot, low[sub, slot], high[sub, slot])
+            order = order[self._counted(scan, scope, sub[order], slot[order])]
+        return Pieces(sub[order], slot[order], low[order], high[order])
 
-    def _present(self, scan: Scan) -> Array:
-        """bool[subs, s]: which series have points in a shard, as far as the end of a range lets know."""
-        history, shards = self.reader.history, self.subs.shard.tolist()
-        since = {shard: history.present(scan.source.series, shard) for shard in set(shards)}
-        found = np.array([since[shard] for shard in shards]).reshape(len(shards), len(scan.begin))
-        return (found < self.stop[:, None]) & scan.chosen
-
-    def _counted(self, scan: Scan, scope: Scope) -> Array:
-        """bool[subs, s]: the series that SLIMIT and SOFFSET leave, which count the tag sets of each measurement in each
-        shard."""
-        source, present = scan.source, self._present(scan)
+    def _counted(self, scan: Scan, scope: Scope, sub: Array, slot: Array) -> Array:
+        """bool[p]: the pieces that SLIMIT and SOFFSET leave, which count the tag sets of a measurement in a shard."""
+        source = scan.source
         sets = self.reader.tag_sets(source, scope.final)
-        out = np.zeros_like(present)
-        for sub, some in enumerate(present):
+        which, known = self._known(scan)
+        keep = np.zeros(len(sub), np.bool_)
+        for i, some in enumerate(known):
+            allowed = np.zeros(len(some), np.bool_)
             for name in np.unique(source.name[some]).tolist():
                 own = some & (source.name == name)
-                allowed = np.unique(sets[own])[scope.soffset : scope.soffset + scope.slimit]
-                out[sub] |= own & np.isin(sets, allowed)
-        return out
+                chosen = np.unique(sets[own])[scope.soffset : scope.soffset + scope.slimit]
+                allowed |= own & np.isin(sets, chosen)
+            keep |= (which[sub] == i) & allowed[slot]
+        return keep
+
+    def _known(self, scan: Scan) -> tuple[Array, list[Array]]:
+        """Which series InfluxDB has in each shard, as far as the end of a range lets know: i8[subs], which of the sets
+        bool[s] that come with it."""
+        which, sets = np.zeros(len(self.subs.shard), np.int64), list[Array]()
+        for shard in np.unique(self.subs.shard).tolist():
+            since = np.where(scan.chosen, self.reader.history.since(scan.source.series, shard), NEVER)
+            own = np.flatnonzero(self.subs.shard == shard)
+            counts = np.searchsorted(np.sort(since), self.stop[own], "left")
+            for number in np.unique(counts).tolist():
+                alike = own[counts == number]
+                which[alike] = len(sets)
+                sets.append(since < self.stop[alike[0]])
+        return which, sets
 
     def _inside(self, query: Compiled | None, select: Select, driver: Ref | None, scope: Scope) -> Stream | None:
         """The rows of a query in brackets as points (subqueryBuilder); None where nothing can come of it."""
@@ -390,12 +401,9 @@ class Pipeline:
         """The order in which the results of the series of each tag set and shard are merged: as many streams as the
         server has cores, each of as many series, and then those streams."""
         final = scan.source.final
-        present = self._present(scan)
-        present[pieces.sub, pieces.slot] = True
         start = np.searchsorted(owner, np.arange(len(pieces.sub) + 1))
         group = ranks(pieces.sub, final[pieces.slot])
-        place, size = _places_among(present, final)
-        place, size = place[pieces.sub, pieces.slot], size[pieces.sub, pieces.slot]
+        place, size = self._places(scan, pieces)
         cores = np.minimum(merge.PARALLEL, size)
         part = np.minimum(place // (size // cores), cores - 1)
         parts = borders(group, part)
@@ -403,6 +411,20 @@ class Pipeline:
         inputs = start[parts]
         groups = np.searchsorted(parts[:-1], borders(group))
         return order[_merge_order(inputs[:-1], inputs[1:], groups, key[order], NO_TEXTS, by_run=True)]
+
+    def _places(self, scan: Scan, pieces: Pieces) -> tuple[Array, Array]:
+        """i8[p]: the place of each piece's series in its tag set, of those that the shard has, and how many these are."""
+        section = borders(scan.source.final)
+        place, size = np.zeros(len(pieces.sub), np.int64), np.ones(len(pieces.sub), np.int64)
+        which, known = self._known(scan)
+        for i, some in enumerate(known):
+            own = np.flatnonzero(which[pieces.sub] == i)
+            some[pieces.slot[own]] = True
+            before = np.concatenate([[0], np.cumsum(some)])
+            of_set = np.repeat(np.arange(len(section) - 1), np.diff(section))[pieces.slot[own]]
+            place[own] = before[pieces.slot[own]] - before[section[of_set]]
+            size[own] = before[section[of_set + 1]] - before[section[of_set]]
+        return place, size
 
     def _ends(self, measurement: Measurement, name: str, ref: Ref, scope: Scope) -> tuple[Stream, Array, bool]:
         """first and last without buckets: InfluxDB reads but the first two points of a tag set, in either direction."""
@@ -515,8 +537,8 @@ def _cut(time: Array, low: Array, high: Array, scope: Scope) -> tuple[Array, Arr
 
 
 def _inside_range(stream: Stream, scope: Scope) -> Stream:
-    """The points of each range up to the first that lies outside, as the bucket of a query in brackets may begin: without
-    buckets of its own InfluxDB reads no further."""
+    """The points of each range up to the first that lies outside, as where a bucket of a query in brackets begins:
+    InfluxDB reads no further then, but by buckets."""
     if scope.buckets.interval or not len(stream):
         return stream
     outside = (stream.time < scope.start[stream.run]) | (stream.time > scope.end[stream.run])
@@ -643,18 +665,6 @@ def _text_ranks(column: Column, forth: int) -> Array:
     if forth < 0:
         found = found.max(initial=0) - found
     return np.where(column.is_kind(STRING), found, -1)
-
-
-def _places_among(present: Array, final: Array) -> tuple[Array, Array]:
-    """i8[subs, s]: the place of each series among those of its tag set that are present, and how many these are.
-
-    final: i8[s], ascending.
-    """
-    counted = np.cumsum(present, axis=1)
-    section = borders(final)
-    before = np.concatenate([np.zeros((len(present), 1), np.int64), counted], axis=1)[:, section]
-    sizes = np.diff(section)
-    return counted - 1 - np.repeat(before[:, :-1], sizes, axis=1), np.repeat(np.diff(before, axis=1), sizes, axis=1)
 
 
 # Fill, limits, rows

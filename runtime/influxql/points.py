@@ -108,16 +108,15 @@ class Reader:
     def __init__(self, history: History) -> None:
         self.history = history
         self.table = history.table()
-        self._sources: dict[object, Source] = {}
         self._scans: dict[object, Scan] = {}
-        self._tags: dict[str, Text] = {}
 
     def source(self, measurement: Measurement, dims: tuple[str, ...], final: tuple[str, ...], forth: int) -> Source:
         """The series of a measurement with labels by `dims`, and by `final`, which are some of them."""
-        key = measurement, dims, final, forth
-        if key not in self._sources:
-            self._sources[key] = self._source(*key)
-        return self._sources[key]
+        derived = self.history.series.derived
+        key = "source", measurement, dims, final, forth
+        if key not in derived:
+            derived[key] = self._source(measurement, dims, final, forth)
+        return derived[key]
 
     def _source(self, measurement: Measurement, dims: tuple[str, ...], final: tuple[str, ...], forth: int) -> Source:
         known = self.history.series
@@ -129,12 +128,12 @@ class Reader:
         keys = [(names[known.origin[s]], *(t.get(d, "") for d in dims)) for s, t in zip(series.tolist(), tags)]
         labels, label = Labels.of(dims, keys)
         _, of = labels.among(final)
-        order = sorted(range(len(series)), key=lambda i: known.key(int(series[i])), reverse=forth < 0)
+        order = sorted(range(len(series)), key=lambda i: known.key[series[i]], reverse=forth < 0)
         order.sort(key=lambda i: int(of[label[i]]))
         return Source(series[order], labels, label[order], of, forth)
 
     def tag_sets(self, source: Source, final: Sequence[str]) -> Array:
-        """i8[s]: the place of each series' tag set in InfluxDB's index, by the keys that it has, then by their values."""
+        """i8[s]: the place of each series' tag set in InfluxDB's index, by the keys it has, then their values."""
         keys = []
         for series in source.series.tolist():
             tags = [(k, v) for k, v in self.history.series.tags[series] if k in final]
@@ -178,7 +177,7 @@ class Reader:
         """A field, as the type that is asked for, or a tag, in some rows of the table."""
         if ref.type in (TAG, UNKNOWN):
             codes = self.table.series if rows is None else self.table.series[rows]
-            text = self.tag(ref.name).take(codes)
+            text = self.history.series.tag(ref.name).take(codes)
             return Column.masked(STRING, text, text.codes >= 0)
         column = self.table.field(ref.name)
         return cast(column if rows is None else column.take(rows), ref.type)
@@ -189,12 +188,6 @@ class Reader:
             return ()
         rows = points if scan.rows is None else scan.rows[points]
         return tuple(self.column(ref, rows) for ref in refs)
-
-    def tag(self, name: str) -> Text:
-        """The values of a tag by series code."""
-        if name not in self._tags:
-            self._tags[name] = self.history.tag(name)
-        return self._tags[name]
 
     # Conditions: which series they leave (bool[series]), and which rows of the table (bool[n], None: all of those)
 
@@ -234,7 +227,8 @@ class Reader:
             return None
         if ref.type not in (TAG, UNKNOWN) and ref.name != NAME:
             return None
-        tag = self.history.names() if ref.name == NAME else self.tag(ref.name)
+        series = self.history.series
+        tag = series.names() if ref.name == NAME else series.tag(ref.name)
         match expr.op, value:
             case "=" | "!=" as op, Lit(value=str() as wanted):
                 same = tag.codes == tag.vocabulary.codes.get(wanted, -2) if wanted else tag.codes < 0
@@ -243,7 +237,7 @@ class Reader:
                 empty = matching(Text.constant("", 1), pattern)[0]
                 return np.where(tag.codes < 0, empty, matching(tag, pattern)) == (op == "=~"), None
             case op, Ref(name=name, type=kind) if kind in (TAG, UNKNOWN):
-                codes = self.tag(name).recode(tag.vocabulary).codes
+                codes = series.tag(name).recode(tag.vocabulary).codes
                 same = (tag.codes == codes) & (tag.codes >= 0)
                 return same if op == "=" else ~same if op == "!=" else np.zeros(len(same), np.bool_), None
             case _, Lit(value=str()) | Regex():

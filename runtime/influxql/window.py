@@ -121,32 +121,51 @@ def bucket_starts(time, interval, offset, changes, shifts, out):  # type: ignore
 
 
 @kernel
-def slices(time, begin, end, first, last, forth, low, high):  # type: ignore[no-untyped-def]
-    """Where each range lies in each series.
+def slices(  # type: ignore[no-untyped-def]
+    time, begin, end, chosen, first, last, latest, soonest, forth, out_range, out_series, out_low, out_high
+):  # fmt: skip
+    """Where ranges lie in series, series after series, without what is empty.
 
-    time: i8[n], of series s the rows begin[s]:end[s], ascending, or descending where forth is -1; first, last: i8[k],
-    both inclusive. Out, i8[k, series]: the rows low:high.
+    time: i8[n], of series s the rows begin[s]:end[s], ascending, or descending where forth is -1; chosen: bool[series];
+    first, last: i8[k], both inclusive; latest: the greatest `last` up to each, soonest: the least `first` from each on.
+    Out: the range, the series, and the rows low:high; arrays without elements where it is only asked how many there
+    are. Returns how many.
     """
-    for r in range(first.size):
-        for s in range(begin.size):
-            for side in range(2):
-                i = begin[s]
-                j = end[s]
-                while i < j:
-                    middle = (i + j) // 2
-                    t = time[middle]
-                    if forth > 0:
-                        before = t < first[r] if side == 0 else t <= last[r]
-                    else:
-                        before = t > last[r] if side == 0 else t >= first[r]
-                    if before:
-                        i = middle + 1
-                    else:
-                        j = middle
-                if side == 0:
-                    low[r, s] = i
+    m = 0
+    for s in range(begin.size):
+        if not chosen[s] or begin[s] == end[s]:
+            continue
+        least = time[begin[s]] if forth > 0 else time[end[s] - 1]
+        most = time[end[s] - 1] if forth > 0 else time[begin[s]]
+        r = np.searchsorted(latest, least)
+        while r < first.size and soonest[r] <= most:
+            low = begin[s]
+            high = end[s]
+            i = low
+            j = high
+            while i < j:
+                middle = (i + j) // 2
+                if time[middle] < first[r] if forth > 0 else time[middle] > last[r]:
+                    i = middle + 1
                 else:
-                    high[r, s] = i
+                    j = middle
+            low = i
+            j = high
+            while i < j:
+                middle = (i + j) // 2
+                if time[middle] <= last[r] if forth > 0 else time[middle] >= first[r]:
+                    i = middle + 1
+                else:
+                    j = middle
+            if i > low:
+                if out_range.size:
+                    out_range[m] = r
+                    out_series[m] = s
+                    out_low[m] = low
+                    out_high[m] = i
+                m += 1
+            r += 1
+    return m
 
 
 @kernel
