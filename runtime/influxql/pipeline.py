@@ -413,7 +413,7 @@ class Pipeline:
         return order[_merge_order(inputs[:-1], inputs[1:], groups, key[order], NO_TEXTS, by_run=True)]
 
     def _places(self, scan: Scan, pieces: Pieces) -> tuple[Array, Array]:
-        """i8[p]: the place of each piece's series in its tag set, of those that the shard has, and how many these are."""
+        """i8[p]: the place of each piece's series in its tag set, among those of the shard, and how many these are."""
         section = borders(scan.source.final)
         place, size = np.zeros(len(pieces.sub), np.int64), np.ones(len(pieces.sub), np.int64)
         which, known = self._known(scan)
