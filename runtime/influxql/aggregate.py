@@ -6,7 +6,7 @@ The points of a bucket stand side by side, in the order in which InfluxDB's redu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def reduce(name: str, args: tuple[Any, ...], value: Column, time: Array, slices:
         "spread": r.spread_f if floats else r.spread_i,
         "stddev": r.stddev,
     }[name]
-    function(values, index, start, stop, out)  # type: ignore[operator]
+    function(values, index, start, stop, out)
     return Reduced(Column.of(kind if name in ("sum", "spread") else Kind.FLOAT, out))
 
 
@@ -143,7 +143,9 @@ def _percentiles(values: Array, percent: float, slices: Slices) -> Array:
     """i8[m]: the row of the percentile of each bucket, -1 for none."""
     rank = np.floor(slices.sizes * np.float64(percent) / 100.0 + 0.5)
     inside = (rank >= 1.0) & (rank <= slices.sizes)
-    return Ranks(values, slices, np.where(inside, rank, 0.0).astype(np.int64) - 1).rows(exact=True, release=GO_1_19)
+    return Ranks(values, cast(Any, slices), np.where(inside, rank, 0.0).astype(np.int64) - 1).rows(
+        exact=True, release=GO_1_19
+    )
 
 
 def _mode_of_bools(values: Array, slices: Slices) -> Array:

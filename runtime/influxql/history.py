@@ -14,7 +14,7 @@ the first query; all must have been appended then. It survives `forget`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -226,7 +226,7 @@ class History:
             rows = rows.with_(fields={k: v for k, v in rows.fields.items() if k != "time"})
         return rows
 
-    def _admit(self, time: Array, codes: Array, fields: dict[str, Column]) -> Array | None:
+    def _admit(self, time: Array, codes: Array, fields: Mapping[str, Column]) -> Array | None:
         """bool[n]: the points whose fields have the types of their shards, None for all; learns new fields."""
         shards = shard_of(np.array([time.min(), time.max()]))
         width = int(shards[1] - shards[0]) + 1
@@ -365,7 +365,7 @@ def _scattered(columns: Sequence[Column], places: Sequence[Array], n: int) -> Co
     pairs = [(place, column) for place, column in zip(places, columns) if len(place)]
     kind = pairs[0][1].kinds if pairs else Kind.MISSING
     if isinstance(kind, Kind) and kind in DTYPES and all(column.kinds is kind for _, column in pairs):
-        values = np.empty(n, DTYPES[kind])
+        values: Array = np.empty(n, DTYPES[kind])
         for place, column in pairs:
             values[place] = column.data[kind]
         return Column.of(kind, values)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Column, Text, select
+from tickc.runtime.batch import Array, Column, Text
 from tickc.runtime.influxql import aggregate, merge, window
-from tickc.runtime.influxql.aggregate import IN_PARTS, PICKS, SELECTORS
+from tickc.runtime.influxql.aggregate import IN_PARTS, SELECTORS
 from tickc.runtime.influxql.compile import Compiled
-from tickc.runtime.influxql.formula import FLOAT, INT, MISSING, NIL, NUMBERS, STRING, evaluate, truth
+from tickc.runtime.influxql.formula import FLOAT, INT, MISSING, NIL, STRING, evaluate, truth
 from tickc.runtime.influxql.history import NEVER, shard_of, shard_start
 from tickc.runtime.influxql.points import KINDS, Reader, Scan, cast
 from tickc.runtime.influxql.reduce import MATHS
@@ -32,16 +32,31 @@ from tickc.runtime.influxql.schema import (
     picked_with,
     type_of,
 )
+from tickc.runtime.influxql.steps import (
+    NO_TEXTS,
+    alone_again,
+    at_bucket,
+    buckets_of,
+    cut,
+    emitted,
+    filled,
+    holes_in,
+    in_turn,
+    inside_range,
+    joined,
+    limited,
+    merge_order,
+    text_ranks,
+    together,
+    together_by,
+    with_default,
+)
 from tickc.runtime.influxql.stream import Scope, Stream, Table, borders, expanded, in_order, place_in, ranks
 from tickc.runtime.influxql.transform import TRANSFORMS, integrals, transform
 from tickc.runtime.influxql.tree import Binary, Call, Duration, Expr, Lit, Measurement, Paren, Ref, Select
-from tickc.runtime.influxql.window import FILL_LINEAR, FILL_NULL, FILL_NUMBER, FILLS, PREVIOUS, VALUE
-from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
-from tickc.runtime.nodes.influxql import string_ranks
 
 SECOND = 1_000_000_000
-NO_TEXTS = np.empty((0, 0), np.int64)
 HOLT_WINTERS = ("holt_winters", "holt_winters_with_fit")
 
 
@@ -81,20 +96,6 @@ class Shards(NamedTuple):
         return np.maximum(first[self.run], begin), np.minimum(last[self.run], end)
 
 
-@dataclass(frozen=True)
-class Cuts:
-    """Buckets of points: slices of a stream, with the range, the label and the time of each.
-
-    bucket: i8[m], ascending; several slices are of one bucket where that holds several labels.
-    """
-
-    slices: aggregate.Slices
-    run: Array
-    label: Array
-    begin: Array
-    bucket: Array
-
-
 class Pipeline:
     """The evaluation of a query over k ranges. errors: what went wrong in single series."""
 
@@ -118,7 +119,7 @@ class Pipeline:
             if _type(call) != UNKNOWN:
                 streams.append(self._call(query, select, call, scope, selector))
                 drivers.append(call)
-        streams = [_limited(s, scope) for s in streams] or [Stream.empty(scope.dims)]
+        streams = [limited(s, scope) for s in streams] or [Stream.empty(scope.dims)]
         part = None
         if len(streams) == 1:
             streams[0], part = streams[0].between_holes()
@@ -129,7 +130,7 @@ class Pipeline:
         for driver, own in zip(drivers, columns):
             keys: list[Expr] = [*([] if driver is None else [driver]), *scope.aux]
             for key, column in zip(keys, own if driver is not None else own[1:]):
-                values[key] = _with_default(column, _type(key), scope.fill, section)
+                values[key] = with_default(column, _type(key), scope.fill, section)
         own = tuple(_value(e, values, len(base)) for e in exprs)
         return Table(base.labels, base.run, base.label, part, base.time, own)
 
@@ -173,9 +174,9 @@ class Pipeline:
         if (np.diff(groups) > 1).any():
             texts = NO_TEXTS
             if scope.aux:
-                texts = np.stack([_text_ranks(c, scope.forth) for c in self.reader.columns(scope.aux, scan, rows)])
+                texts = np.stack([text_ranks(c, scope.forth) for c in self.reader.columns(scope.aux, scan, rows)])
             past = np.cumsum(sizes)
-            order = _merge_order(past - sizes, past, groups, scan.time[rows] * scope.forth, texts, by_run=False)
+            order = merge_order(past - sizes, past, groups, scan.time[rows] * scope.forth, texts, by_run=False)
             rows, sub, slot = rows[order], sub[order], slot[order]
         if most and not apart:
             keep = place_in(borders(sub, final[slot])) < most
@@ -267,13 +268,13 @@ class Pipeline:
         _, of = stream.labels.among(scope.final)
         time = scope.bucket(stream.time, stream.run) if by_bucket else stream.time
         key = ranks(of[stream.label] * scope.forth, time * scope.forth) if len(stream) else stream.time
-        return stream.take(_in_turn(stream.run, owner, key, by_run=by_bucket))
+        return stream.take(in_turn(stream.run, owner, key, by_run=by_bucket))
 
     # Functions
 
     def _call(self, query: Compiled, select: Select, call: Call, scope: Scope, selector: bool) -> Stream:
         """What a function gives (buildCallIterator)."""
-        name, limited, scope = call.name, scope, scope.unlimited()
+        name, whole, scope = call.name, scope, scope.unlimited()
         if name in TRANSFORMS:
             wider = scope.earlier() if name != "cumulative_sum" else scope
             return self._transformed(call, self._argument(query, select, call, wider, selector), scope)
@@ -282,17 +283,17 @@ class Pipeline:
         if name == "integral":
             return self._integral(call, self._argument(query, select, call, scope, selector=False), scope)
         if name == "distinct":
-            return _at_bucket(self._reduced(name, self._argument(query, select, call, scope, selector), scope), scope)
+            return at_bucket(self._reduced(name, self._argument(query, select, call, scope, selector), scope), scope)
         if name in ("top", "bottom"):
-            return self._best(query, select, call, limited)
+            return self._best(query, select, call, whole)
         if name in IN_PARTS and isinstance(call.args[0], Ref):
             stream = self._in_parts(query, select, name, call.args[0], scope)
         else:
             stream = self._reduced(name, self._argument(query, select, call, scope, selector), scope, call.args[1:])
         if not selector or scope.buckets.interval:
-            stream = _at_bucket(stream, scope)
+            stream = at_bucket(stream, scope)
             if scope.buckets.interval and scope.fill != "none":
-                stream = _filled(stream, name, scope)
+                stream = filled(stream, name, scope)
         return stream
 
     def _argument(self, query: Compiled, select: Select, call: Call, scope: Scope, selector: bool) -> Stream:
@@ -320,14 +321,17 @@ class Pipeline:
     def _reduced(self, name: str, stream: Stream, scope: Scope, args: Sequence[Expr] = ()) -> Stream:
         """A function of the points of each bucket."""
         _check(name, stream)
-        stream = _inside_range(stream.present(), scope)
-        cuts = _cuts(stream, scope)
+        stream = inside_range(stream.present(), scope)
+        cuts = buckets_of(stream, scope)
         numbers = tuple(arg.value for arg in args if isinstance(arg, Lit))
         if not len(cuts.slices):
             return Stream.empty(scope.dims, len(scope.aux))
         found = aggregate.reduce(name, numbers, stream.value, stream.time, cuts.slices)
-        result = _emitted(name, stream, cuts, found, scope)
-        return replace(result, holes=_holes(result, found.owner, cuts)) if name == "percentile" else result
+        weight = cuts.slices.sizes if name == "mean" else None
+        result = emitted(name, stream, cuts, found, scope, weight)
+        if name == "percentile" and found.owner is not None:
+            result = replace(result, holes=holes_in(result, found.owner, cuts))
+        return result
 
     # Functions by series and shard
 
@@ -345,7 +349,7 @@ class Pipeline:
                 streams.append(None if points is None else self._reduced(name, points, scope))
                 alone = False
         merged = self._merged(streams, scope, by_bucket=True)
-        return _alone_again(name, merged) if alone else _together(name, merged, scope)
+        return alone_again(name, merged) if alone else together(name, merged, scope)
 
     def _of_measurement(self, measurement: Measurement, name: str, ref: Ref, scope: Scope) -> tuple[Stream, bool]:
         """A function of a measurement, and whether each result is of one series and shard alone."""
@@ -356,16 +360,16 @@ class Pipeline:
             stream, sub, alone = self._by_series(measurement, name, ref, scope)
         if alone:
             for _ in range(levels + 1):
-                stream = _alone_again(name, stream)
+                stream = alone_again(name, stream)
             return stream, True
-        stream, sub = _together_by(name, stream, sub, scope)
+        stream, sub = together_by(name, stream, sub, scope)
         if len(stream):
             _, of = stream.labels.among(scope.final)
             key = ranks(of[stream.label] * scope.forth, scope.bucket(stream.time, stream.run) * scope.forth)
             group = ranks(stream.run, stream.labels.names[stream.label] * scope.forth)
-            stream = stream.take(_in_turn(group, self.subs.shard[sub], key, by_run=True))
+            stream = stream.take(in_turn(group, self.subs.shard[sub], key, by_run=True))
         for _ in range(levels):
-            stream = _together(name, stream, scope)
+            stream = together(name, stream, scope)
         return stream, False
 
     def _by_series(self, measurement: Measurement, name: str, ref: Ref, scope: Scope) -> tuple[Stream, Array, bool]:
@@ -378,7 +382,7 @@ class Pipeline:
         _check(name, scan)
         if not len(pieces.low):
             return Stream.empty(scope.dims, len(scope.aux)), np.empty(0, np.int64), True
-        owner, start, stop, begin = _cut(scan.time, pieces.low, pieces.high, scope)
+        owner, start, stop, begin = cut(scan.time, pieces.low, pieces.high, scope)
         run = self.subs.run[pieces.sub[owner]]
         if begin is None:
             begin = scope.start[run]
@@ -407,10 +411,10 @@ class Pipeline:
         cores = np.minimum(merge.PARALLEL, size)
         part = np.minimum(place // (size // cores), cores - 1)
         parts = borders(group, part)
-        order = _merge_order(start[:-1], start[1:], parts, key, NO_TEXTS, by_run=True)
+        order = merge_order(start[:-1], start[1:], parts, key, NO_TEXTS, by_run=True)
         inputs = start[parts]
         groups = np.searchsorted(parts[:-1], borders(group))
-        return order[_merge_order(inputs[:-1], inputs[1:], groups, key[order], NO_TEXTS, by_run=True)]
+        return order[merge_order(inputs[:-1], inputs[1:], groups, key[order], NO_TEXTS, by_run=True)]
 
     def _places(self, scan: Scan, pieces: Pieces) -> tuple[Array, Array]:
         """i8[p]: the place of each piece's series in its tag set, among those of the shard, and how many these are."""
@@ -508,9 +512,8 @@ class Pipeline:
             first.append(np.full(len(time), low))
             times.append(time[order])
             found.append(value[order])
-        at = np.concatenate(first)
-        value = Column.of(FLOAT, np.concatenate(found))
-        return Stream(stream.labels, stream.run[at], stream.label[at], np.concatenate(times), value)
+        at, forecasts = np.concatenate(first), Column.of(FLOAT, np.concatenate(found))
+        return Stream(stream.labels, stream.run[at], stream.label[at], np.concatenate(times), forecasts)
 
 
 def _check(name: str, points: Stream | Scan) -> None:
@@ -520,322 +523,7 @@ def _check(name: str, points: Stream | Scan) -> None:
         aggregate.check(name, kind)
 
 
-# Buckets
-
-
-def _cut(time: Array, low: Array, high: Array, scope: Scope) -> tuple[Array, Array, Array, Array | None]:
-    """Slices low:high cut into buckets: of which each is, its rows start:stop, and where its bucket begins (None where
-    there is but one, that of the range)."""
-    buckets = scope.buckets
-    if not buckets.interval:
-        return np.arange(len(low)), low, high, None
-    none = np.empty(0, np.int64)
-    m = window.cut(time, low, high, *buckets.key, none, none, none, none)
-    owner, start, stop, begin = (np.empty(m, np.int64) for _ in range(4))
-    window.cut(time, low, high, *buckets.key, owner, start, stop, begin)
-    return owner, start, stop, begin
-
-
-def _inside_range(stream: Stream, scope: Scope) -> Stream:
-    """The points of each range up to the first that lies outside, as where a bucket of a query in brackets begins:
-    InfluxDB reads no further then, but by buckets."""
-    if scope.buckets.interval or not len(stream):
-        return stream
-    outside = (stream.time < scope.start[stream.run]) | (stream.time > scope.end[stream.run])
-    return stream.take(stream.before(outside)) if outside.any() else stream
-
-
-def _cuts(stream: Stream, scope: Scope) -> Cuts:
-    """The buckets of a stream whose points all have values: neighbours of one final label and bucket (reduce)."""
-    labels, of = stream.labels.among(scope.final)
-    final = of[stream.label] if len(stream) else stream.label
-    section = borders(stream.run, final)
-    _, start, stop, begin = _cut(stream.time, section[:-1], section[1:], scope)
-    run = stream.run[start]
-    begin = scope.start[run] if begin is None else begin
-    if labels is stream.labels:
-        return Cuts(aggregate.Slices(start, stop), run, stream.label[start], begin, np.arange(len(start)))
-    bucket = np.repeat(np.arange(len(start)), stop - start)
-    order = np.lexsort((stream.label, bucket))
-    inner = borders(bucket[order], stream.label[order])
-    bucket = bucket[order[inner[:-1]]]
-    slices = aggregate.Slices(inner[:-1], inner[1:], order)
-    return Cuts(slices, run[bucket], stream.label[order[inner[:-1]]], begin[bucket], bucket)
-
-
-def _holes(stream: Stream, owner: Array, cuts: Cuts) -> Array | None:
-    """At which places of a stream buckets are missing of which nothing came; owner: i8[n], the slices that it is of."""
-    some = np.zeros(int(cuts.bucket[-1]) + 1, np.bool_)
-    some[cuts.bucket[owner]] = True
-    if some.all():
-        return None
-    run = np.zeros(len(some), np.int64)
-    run[cuts.bucket] = cuts.run
-    missing = np.flatnonzero(~some)
-    at = np.searchsorted(cuts.bucket[owner], missing)
-    inside = at < len(stream)
-    inside[inside] = stream.run[at[inside]] == run[missing[inside]]
-    return np.bincount(at[inside], minlength=len(stream) + 1)
-
-
-def _emitted(name: str, stream: Stream, cuts: Cuts, found: aggregate.Reduced, scope: Scope) -> Stream:
-    """The points that a function gave: those of a bucket by label, and picked ones then by time."""
-    owner = np.arange(len(cuts.slices)) if found.owner is None else found.owner
-    row = found.row
-    time = cuts.begin[owner] if row is None else stream.time[row]
-    aux = () if row is None or name == "distinct" else tuple(c.take(row) for c in stream.aux)
-    weight = cuts.slices.sizes if name == "mean" else None
-    result = Stream(stream.labels, cuts.run[owner], cuts.label[owner], time, found.value, aux, weight)
-    by_time = () if row is None else (time * scope.forth,)
-    order = np.lexsort((*by_time, result.label * scope.forth, cuts.bucket[owner]))
-    return result if in_order(order) else result.take(order)
-
-
-def _together(name: str, stream: Stream, scope: Scope) -> Stream:
-    """Partial results of a function as one for each bucket and label (NewCallIterator over merged ones)."""
-    if not len(stream):
-        return stream
-    cuts = _cuts(stream, scope)
-    if len(cuts.slices) == len(stream) and cuts.slices.index is None:
-        moved = stream if name in PICKS else replace(stream, time=cuts.begin)  # by a zone whose clock changes
-        return _alone_again(name, moved)
-    slices = cuts.slices
-    if name == "mean":
-        means, weights = np.empty(len(slices)), np.empty(len(slices), np.int64)
-        assert stream.weight is not None
-        values = stream.value.data[FLOAT]
-        aggregate.mean_of_means(values, stream.weight, slices.index, slices.start, slices.stop, means, weights)
-        result = _emitted("sum", stream, cuts, aggregate.Reduced(Column.of(FLOAT, means)), scope)
-        order = np.lexsort((cuts.label * scope.forth, cuts.bucket))
-        return replace(result, weight=weights[order])
-    how = "sum" if name == "count" else name
-    return _emitted(how, stream, cuts, aggregate.reduce(how, (), stream.value, stream.time, slices), scope)
-
-
-def _together_by(name: str, stream: Stream, sub: Array, scope: Scope) -> tuple[Stream, Array]:
-    """`_together` for each range and shard alone."""
-    if not len(stream):
-        return stream, sub
-    own = replace(stream, run=sub)
-    run = np.zeros(int(sub.max()) + 1, np.int64)
-    run[sub] = stream.run
-    by_sub = replace(scope, start=scope.start[run])
-    found = _together(name, own, by_sub)
-    return replace(found, run=run[found.run]), found.run
-
-
-def _alone_again(name: str, stream: Stream) -> Stream:
-    """Partial results that meet no other: a mean is multiplied by its number of points and divided by it again."""
-    if name != "mean" or not len(stream):
-        return stream
-    assert stream.weight is not None
-    weight = stream.weight.astype(np.float64)
-    values = stream.value.data[FLOAT]
-    with np.errstate(all="ignore"):
-        return replace(stream, value=Column.of(FLOAT, np.where(stream.weight >= 2, values * weight / weight, values)))
-
-
-def _at_bucket(stream: Stream, scope: Scope) -> Stream:
-    """Points at the times at which their buckets begin (IntervalIterator)."""
-    return replace(stream, time=scope.bucket(stream.time, stream.run)) if len(stream) else stream
-
-
-# Order
-
-
-def _merge_order(start: Array, stop: Array, groups: Array, key: Array, texts: Array, *, by_run: bool) -> Array:
-    order, room = np.empty(int((stop - start).sum()), np.int64), np.empty((2, len(start)), np.int64)
-    merge.merge(start, stop, groups, key, texts, by_run, room[0], room[1], order)
-    return order
-
-
-def _in_turn(group: Array, owner: Array, key: Array, *, by_run: bool) -> Array:
-    """The order in which the inputs (`owner`) of each group are merged; each holds its items in their order."""
-    order = np.lexsort((key, owner, group))
-    start = borders(group[order], owner[order])
-    groups = np.searchsorted(start[:-1], borders(group[order]))
-    return order[_merge_order(start[:-1], start[1:], groups, key[order], NO_TEXTS, by_run=by_run)]
-
-
-def _text_ranks(column: Column, forth: int) -> Array:
-    """i8[n]: the order of texts, in the direction of time; -1 for what is no text."""
-    if STRING not in column.data:
-        return np.full(len(column), -1, np.int64)
-    found = string_ranks(column.data[STRING])
-    if forth < 0:
-        found = found.max(initial=0) - found
-    return np.where(column.is_kind(STRING), found, -1)
-
-
-# Fill, limits, rows
-
-
-def _filled(stream: Stream, name: str, scope: Scope) -> Stream:
-    """With a row for each bucket of a range (FillIterator)."""
-    if not len(stream):
-        return stream
-    kind = next(iter(stream.value.data))
-    number = scope.fill
-    if name == "count" and number == "null":
-        number = 0.0
-    how = FILLS[number] if isinstance(number, str) else FILL_NUMBER
-    if how == FILL_LINEAR and kind not in NUMBERS:
-        how = FILL_NULL
-    buckets, forth = scope.buckets, scope.forth
-    first, last = (buckets.begin(t, t) for t in ((scope.start, scope.end) if forth > 0 else (scope.end, scope.start)))
-    width = np.abs(last - first) // buckets.interval + 1
-    if buckets.changes.size:
-        width = 2 * width + 1  # the clock of a zone may run back
-    room = len(stream) + int(width[stream.run[stream.sections()[:-1]]].sum())
-    row, time, source, before, after = (np.empty(room, np.int64) for _ in range(5))
-    gaps = np.zeros(room + 1, np.int64)
-    run = np.searchsorted(stream.run, np.arange(len(first) + 1))
-    holes = np.zeros(1, np.int64) if stream.holes is None else stream.holes
-    n = window.fill(
-        stream.time, stream.value.present(), stream.label, holes, run, first, last, buckets.interval, how, forth,
-        buckets.changes, buckets.shifts, row, time, source, before, after, gaps,
-    )  # fmt: skip
-    row, time, source, before, after = (a[:n] for a in (row, time, source, before, after))
-    own = source >= 0
-    value = _picked(stream.value, np.where(source == PREVIOUS, before, source), own | (source == PREVIOUS))
-    computed = np.flatnonzero(source == VALUE)
-    if len(computed):
-        if how == FILL_LINEAR:
-            made = _on_line(stream, time[computed], before[computed], after[computed], buckets.interval)
-        else:
-            assert not isinstance(number, str)
-            made = _number(number, kind, len(computed))
-        rest = np.flatnonzero(source != VALUE)
-        value = select([(rest, value.take(rest)), (computed, made)], n)
-    aux = tuple(_picked(c, source, own) for c in stream.aux)
-    gaps = None if stream.holes is None else gaps[: n + 1]
-    return Stream(stream.labels, stream.run[row], stream.label[row], time, value, aux, None, gaps)
-
-
-def _picked(column: Column, source: Array, some: Array) -> Column:
-    """column[source] where `some`, absent elsewhere."""
-    if some.all():
-        return column.take(source)
-    if not len(column):
-        return Column.absent(len(source))
-    found = column.take(np.where(some, source, 0))
-    kinds = np.where(some, found.kinds_array(), np.uint8(MISSING))
-    return Column(kinds, found.data, len(source)).normal()
-
-
-def _number(number: float | int, kind: Kind, n: int) -> Column:
-    """n times the value of fill(number) among values of a kind; texts and bools get their zero."""
-    match kind:
-        case Kind.FLOAT:
-            return Column.of(kind, np.full(n, float(number)))
-        case Kind.INT:
-            return Column.of(kind, np.full(n, int(number), np.int64))
-        case Kind.BOOL:
-            return Column.of(kind, np.zeros(n, np.bool_))
-    return Column.of(STRING, Text.constant("", n))
-
-
-def _on_line(stream: Stream, time: Array, before: Array, after: Array, interval: int) -> Column:
-    """fill(linear): on the line between the rows before and after, in numbers of buckets (linearFloat)."""
-    kind = next(iter(stream.value.data))
-    values = stream.value.data[kind]
-    at, low, high = (_quotient(t, interval) for t in (time, stream.time[before], stream.time[after]))
-    with np.errstate(all="ignore"):
-        rise = (values[after] - values[before]).astype(np.float64) / (high - low).astype(np.float64)
-        found = rise * (at - low).astype(np.float64) + values[before].astype(np.float64)
-        return Column.of(kind, found if kind is FLOAT else found.astype(np.int64))
-
-
-def _quotient(a: Array, b: int) -> Array:
-    """Go's division."""
-    return (a - np.fmod(a, b)) // b
-
-
-def _limited(stream: Stream, scope: Scope) -> Stream:
-    """LIMIT and OFFSET, which count the neighbours of one series."""
-    if not (scope.limit or scope.offset) or not len(stream):
-        return stream
-    place = place_in(stream.sections()) - scope.offset
-    keep = place >= 0
-    if scope.limit:
-        keep &= place < scope.limit
-    result = stream.take(np.flatnonzero(keep))
-    if stream.holes is None:
-        return result
-    at = np.concatenate([[0], np.cumsum(keep)])
-    return replace(result, holes=np.bincount(at, stream.holes, len(result) + 1).astype(np.int64))
-
-
-def joined(streams: Sequence[Stream], forth: int) -> tuple[Stream, list[tuple[Column, ...]]]:
-    """Streams side by side: rows of equal label and time; and the value and `aux` of each, absent where it has none."""
-    first = streams[0]
-    same = (
-        all(np.array_equal(getattr(first, key), getattr(s, key)) for key in ("run", "label", "time"))
-        and s.labels.keys == first.labels.keys
-        for s in streams[1:]
-    )
-    if all(same):
-        return first, [(s.value, *s.aux) for s in streams]
-    plain = [replace(s, value=Column.absent(len(s)), aux=(), weight=None) for s in streams]
-    base, _ = Stream.concat(plain)
-    key = ranks(base.run, base.label * forth, base.time * forth)
-    offset = np.concatenate([[0], np.cumsum([len(s) for s in streams])])
-    places, row = np.empty((len(streams), len(base)), np.int64), np.empty(len(base), np.int64)
-    n = side_by_side(key, offset, offset[:-1].copy(), places, row)
-    columns = []
-    for i, stream in enumerate(streams):
-        place = places[i, :n]
-        columns.append(tuple(_picked(c, place, place >= 0) for c in (stream.value, *stream.aux)))
-    return base.take(row[:n]), columns
-
-
-@kernel
-def side_by_side(key, offset, at, places, row):  # type: ignore[no-untyped-def]
-    """Rows of several inputs by key, as a cursor reads them (multiScannerCursor).
-
-    Input i has the points offset[i]:offset[i + 1], with keys (i8). A row is for the least of the keys that come next.
-    at: i8[inputs], where each begins. Out: for each row the place in each input, -1 where its next key is another; and
-    a point that has the key. Returns how many.
-    """
-    n = 0
-    inputs = at.size
-    while True:
-        least = -1
-        for i in range(inputs):
-            if at[i] < offset[i + 1]:
-                j = at[i]
-                if least < 0 or key[j] < key[least]:
-                    least = j
-        if least < 0:
-            return n
-        wanted = key[least]
-        row[n] = least
-        for i in range(inputs):
-            places[i, n] = -1
-            if at[i] < offset[i + 1] and key[at[i]] == wanted:
-                places[i, n] = at[i] - offset[i]
-                at[i] += 1
-        n += 1
-
-
-def _with_default(column: Column, kind: str, fill: str | float | int, section: Array) -> Column:
-    """A column of rows with what stands for null: a number, or with fill(previous) the value before in the series."""
-    if isinstance(column.kinds, Kind) and column.kinds not in (MISSING, NIL):
-        return column
-    kinds = column.kinds_array()
-    some = (kinds != MISSING) & (kinds != NIL)
-    if fill == "previous":
-        n = len(column)
-        at = np.maximum.accumulate(np.where(some, np.arange(n), -1)) if n else np.empty(0, np.int64)
-        known = at >= np.repeat(section[:-1], np.diff(section))
-        column, some = _picked(column, at, known), known
-    elif not isinstance(fill, str):
-        missing = np.flatnonzero(~some)
-        number = float(fill) if kind == "float" else int(fill) if kind == "integer" else fill
-        given = np.flatnonzero(some)
-        made = _number(number, FLOAT if isinstance(number, float) else INT, len(missing))
-        return select([(given, column.take(given)), (missing, made)], len(column))
-    return Column(np.where(some, column.kinds_array(), np.uint8(NIL)), column.data, len(column)).normal()
+# Columns
 
 
 def _value(expr: Expr, values: Mapping[Expr, Column], n: int) -> Column:

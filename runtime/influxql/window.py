@@ -241,7 +241,7 @@ def fill(  # type: ignore[no-untyped-def]
             if given >= 0 and (time[given] - at) * step <= 0:
                 out_time[n] = time[given]
                 out_source[n] = given
-                previous = given if present[given] else np.int64(-1)
+                previous = np.int64(given if present[given] else -1)
                 i += 1
                 left = holes[i] if holes.size > 1 and i < stop else 0
             else:
