@@ -72,7 +72,8 @@ def test_a_server_gives_the_results_of_a_file(influxd: Influxd, tmp_path: Path, 
     path.write_text(sparse(2000))
     task = package.compile(text.replace("{db}", database))
     bounds: dict[str, int]
-    whole = {"start": START} if text is BATCH else {}  # a server cannot tell when the queries begin
+    # a server cannot tell when the queries begin and end
+    whole = {"start": START, "stop": START + 5400 * SECOND} if text is BATCH else {}
     for bounds in (whole, {"start": START + 600 * SECOND, "stop": START + 4000 * SECOND}):
         of_file = task.backfill(path, **bounds)
         of_server = task.backfill(source=influxd.url(database), **bounds)
