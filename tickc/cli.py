@@ -12,12 +12,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from tickc.bench import Measured
     from tickc.compiler import Compiled
     from tickc.runtime.graph import Graph
     from tickc.runtime.settings import Settings
@@ -357,6 +359,30 @@ class _Names(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return tuple(name for name in value.split(",") if name) if isinstance(value, str) else value
+
+
+_reading = _several(
+    click.option("--start", type=_Moment(), metavar="TIME", help="Points from this time (RFC 3339 or ns)."),
+    click.option("--stop", type=_Moment(), metavar="TIME", help="Points before this time (RFC 3339 or ns)."),
+    click.option(
+        "--measurement", metavar="NAME", help="Of rows that name none. [default: the only one the script reads]"
+    ),
+    click.option("--tags", type=_Names(), metavar="A,B", help="Columns that are tags. [default: those of strings]"),
+    click.option("--fields", type=_Names(), metavar="A,B", help="Columns that are fields. [default: all others]"),
+    click.option("--sort", is_flag=True, help="Order the rows by time first."),
+    click.option(
+        "--precision",
+        type=click.Choice(["ns", "us", "ms", "s"]),
+        default="ns",
+        show_default=True,
+        help="Unit of times in line protocol.",
+    ),
+    click.option(
+        "--input-format",
+        type=click.Choice(["parquet", "ipc", "csv", "lines", "recording"]),
+        help="Of the inputs. [default: by their names]",
+    ),
+)
 
 
 class _Clock:
@@ -752,24 +778,7 @@ def _write_results(path: str, document: str) -> None:
 @click.option("--source", metavar="URL", help="Instead of --input: an InfluxDB, influxdb://host:8086/database.")
 @click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote to DIR.")
-@click.option("--start", type=_Moment(), metavar="TIME", help="Points from this time (RFC 3339 or ns).")
-@click.option("--stop", type=_Moment(), metavar="TIME", help="Points before this time (RFC 3339 or ns).")
-@click.option("--measurement", metavar="NAME", help="Of rows that name none. [default: the only one the script reads]")
-@click.option("--tags", type=_Names(), metavar="A,B", help="Columns that are tags. [default: those of strings]")
-@click.option("--fields", type=_Names(), metavar="A,B", help="Columns that are fields. [default: all others]")
-@click.option("--sort", is_flag=True, help="Order the rows by time first.")
-@click.option(
-    "--precision",
-    type=click.Choice(["ns", "us", "ms", "s"]),
-    default="ns",
-    show_default=True,
-    help="Unit of times in line protocol.",
-)
-@click.option(
-    "--input-format",
-    type=click.Choice(["parquet", "ipc", "csv", "lines", "recording"]),
-    help="Of the inputs. [default: by their names]",
-)
+@_reading
 @click.option(
     "--format",
     type=click.Choice(["parquet", "arrow", "jsonl", "lp"]),
@@ -864,6 +873,72 @@ class _Done:
                 step(source, summary)
 
         return follow
+
+
+# --------------------------------------------------------------------------------------------------------- bench
+
+
+@cli.command(short_help="Measure how fast a task runs, and where its time goes.")
+@click.argument("task", metavar="TASK.tick|MODULE.py")
+@click.option("--input", "inputs", multiple=True, required=True, metavar="PATH", help="File, glob or folder.")
+@click.option("--compare", metavar="TASK.tick|MODULE.py", help="Another version, run on the same inputs.")
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs; the fastest one counts.")
+@_reading
+@click.option(
+    "--format", type=click.Choice(["parquet", "arrow", "jsonl", "lp"]), default="parquet", help="Of the results."
+)
+@_clock("data")
+@_flush
+@click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
+@click.option("--json", "as_json", is_flag=True, help="The measurement as JSON on stdout, instead of tables.")
+@click.option("--html", metavar="FILE", help="Write a page of the measurement too.")
+@_compiling
+def bench(
+    task: str, inputs: Sequence[str], compare: str | None, as_json: bool, html: str | None, **options: Any
+) -> int | None:
+    """Run a task over files, and tell how fast it was: points/s, memory, the time in source, operators and sink, rows
+    and bytes that went through. The results are written to a folder that is removed.
+
+    \b
+    Examples:
+      tickc bench cpu_alert.tick --input cpu.parquet
+      tickc bench new.tick --compare old.py --input 'cpu-*.parquet' --repeat 5
+      tickc bench cpu_alert.tick --input cpu.lp.gz --html cpu_alert.html
+    """
+    from tickc import bench as benching
+
+    compiling = {name: options.pop(name) for name in _SHARED}
+    for_module = {"config": compiling["config"], **dict.fromkeys(set(_SHARED) - {"config"})}
+    measured = []
+    for path in (task, compare) if compare else (task,):
+        own = for_module if compare and path.endswith(".py") else compiling
+        one = benching.apart(partial(_measured, path, own, inputs, options), _report)
+        if isinstance(one, int):
+            return one
+        measured.append(one)
+    if html is not None:
+        from tickc.flame import page
+
+        _write_whole(html, page(measured))
+    if as_json:
+        import json
+
+        _write_stdout(json.dumps(benching.to_json(measured), indent=2) + "\n")
+    else:
+        benching.show(measured)
+    return None
+
+
+def _measured(path: str, compiling: dict[str, Any], inputs: Sequence[str], options: dict[str, Any]) -> Measured:
+    from tickc import bench as benching
+    from tickc.runtime.graph import TaskFailed
+
+    try:
+        return benching.measure(_load(path, compiling), list(inputs), **options)
+    except TaskFailed as error:
+        raise Failure(f"the task failed: {error}") from None
+    except KeyboardInterrupt:
+        raise Failure("", code=INTERRUPTED) from None
 
 
 # ---------------------------------------------------------------------------------------------------------- show

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from tickc.runtime.backfill import OnStep, Summary
 
 MAX_ROWS = 40  # of the summary's tables
-COUNTS = ("emissions", "rows", "events", "points", "times", "seconds")  # columns that hold numbers
+COUNTS = (  # columns that hold numbers
+    "emissions", "rows", "events", "points", "times", "seconds", "share",
+    "rows in", "rows out", "bytes in", "bytes out", "first", "second", "first / second",
+)  # fmt: skip
 
 
 @contextmanager
