@@ -662,7 +662,7 @@ class LineFile:
         blocks = self._blocks()
         if not self.large:
             return parse_blocks(self.parser, blocks)
-        threads = 1 if self.recording else len(os.sched_getaffinity(0))  # where a record begins, no line tells
+        threads = 1 if self.recording else cores()  # where a record begins, no line tells
         return parse_blocks(self.parser, one_ahead(blocks), threads)
 
     def _blocks(self) -> Iterator[Block]:
@@ -677,6 +677,13 @@ class LineFile:
         except (OSError, ValueError, zlib.error) as error:
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read {self.path}: {reason}") from None
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parse_lines(text: bytes | str, *, path: str = "<text>", precision: str = "ns", default_time: int | None = None,

@@ -263,7 +263,7 @@ def last_quote(buf, i):  # type: ignore[no-untyped-def]
 
     InfluxDB takes what lies between the first and the last quote of a value, as in `"a""b"`, unless there is an `=`
     outside quotes. It is refused here where it would cut off another character than a quote, or where its two passes
-    disagree about a backslash.
+    disagree, as on a comma behind a backslash.
     """
     quoted = False
     while quoted or not ends_value(np.int64(buf[i])):
@@ -271,7 +271,7 @@ def last_quote(buf, i):  # type: ignore[no-untyped-def]
         if c == NEWLINE or (c == EQUALS and not quoted):
             return -1
         if c == BACKSLASH:
-            if buf[i + 1] == NEWLINE or (not quoted and buf[i + 1] != QUOTE and buf[i + 1] != BACKSLASH):
+            if buf[i + 1] == NEWLINE or (buf[i + 1] == COMMA and not quoted):
                 return -1
             i += 1
         elif c == QUOTE:
