@@ -294,6 +294,7 @@ class Run:
         summary.handlers = {} if self.handlers is None else self.handlers.summary()
         summary.servers = {} if self.delivery is None else self.delivery.summary()
         summary.notes.extend(_notes(self))
+        summary.notes.extend(note for op in operators(self.graph) for note in op.notes())
 
 
 def backfill(

@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Operator:
     """
 
     STATE: tuple[str, ...] = ()  # names of attributes that a snapshot holds
+    pours: ClassVar[bool] = False  # whether it may give more in one round than memory should hold
 
     def __init__(self, *, name: str) -> None:
         self.name = name
@@ -147,6 +148,10 @@ class Operator:
 
     def finish(self) -> Iterable[Batch]:
         """Yield what the end of the input releases. Called once, after the parents' last batches were processed."""
+        return ()
+
+    def notes(self) -> Iterable[str]:
+        """What is to be told of a run that has ended, a line each."""
         return ()
 
     def attach(self, graph: Graph) -> None:
@@ -258,11 +263,13 @@ class Graph:
         self.timers: list[Operator] = []  # operators that want to be called at certain times
         self.entered = 0  # points that sources took
         self.rounds = 0  # that have begun
+        self.branches: dict[int, list[int] | None] = {}  # see _branch
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
         at = {id(op): i for i, op in enumerate(self.operators)}
         self.parents.append(tuple(at[id(i)] for i in inputs))
+        self.branches = {}
         self.operators.append(operator)
         if type(operator).due is not Operator.due:
             self.timers.append(operator)
@@ -302,30 +309,64 @@ class Graph:
         self.rounds += 1
         readers = Counter(p for parents in self.parents for p in parents)
         made: dict[int, list[Batch]] = {}
-        failure: TaskFailed | None = None
+        failures: dict[int, TaskFailed] = {}  # by operator; what came out before goes on to the end of the round
         for i, op in enumerate(self.operators):
-            out: list[Batch] = list(batches.get(i, ()))
+            made[i] = list(batches.get(i, ()))
+            branch = self._branch(i) if op.pours else None
             try:
-                if self.parents[i]:
-                    for batch in _received(op, [made[p] for p in self.parents[i]]):
-                        out.append(batch)
-                if time is not None:
-                    out.extend(op.advance(time))
-                if last and flush:
-                    out.extend(op.flush())
-                if last:
-                    out.extend(op.finish())
-            except TaskFailed as error:  # what came out before goes on to the end of the round
-                failure = failure or error
-            made[i] = out
+                for batch in () if i in failures else self._worked(i, made, time, last, flush):
+                    if branch is None:
+                        made[i].append(batch)
+                    else:
+                        yield from self._poured(i, batch, branch, failures)
+            except TaskFailed as error:
+                failures[i] = error
             for p in self.parents[i]:
                 readers[p] -= 1
                 if not readers[p]:
                     made[p] = []
             yield from op.outputs
             op.outputs.clear()
-        if failure is not None:
-            raise failure
+        if failures:
+            raise next(iter(failures.values()))
+
+    def _worked(
+        self, i: int, made: Mapping[int, Sequence[Batch]], time: int | None, last: bool, flush: bool
+    ) -> Iterator[Batch]:
+        """What an operator makes in a round."""
+        op = self.operators[i]
+        if self.parents[i]:
+            yield from _received(op, [made[p] for p in self.parents[i]])
+        if time is not None:
+            yield from op.advance(time)
+        if last and flush:
+            yield from op.flush()
+        if last:
+            yield from op.finish()
+
+    def _branch(self, i: int) -> list[int] | None:
+        """The operators below one, in topological order; None where one of them has other parents, too."""
+        if i not in self.branches:
+            below = {i}
+            for j, parents in enumerate(self.parents):
+                below |= {j} if below & {*parents} else set()
+            tree = all(len(self.parents[j]) == 1 for j in below if j != i)
+            self.branches[i] = sorted(below - {i}) if tree else None
+        return self.branches[i]
+
+    def _poured(self, i: int, batch: Batch, branch: Sequence[int], failures: dict[int, TaskFailed]) -> Iterator[Output]:
+        """Send one batch of an operator down its branch at once, so that the next one need not be in memory with it."""
+        made: dict[int, list[Batch]] = {i: [batch]}
+        for j in branch:
+            op, (parent,) = self.operators[j], self.parents[j]
+            made[j] = []
+            try:
+                for out in () if j in failures or not made[parent] else op.round([made[parent]]):
+                    made[j].append(out)
+            except TaskFailed as error:
+                failures[j] = error
+            yield from op.outputs
+            op.outputs.clear()
 
     def run(
         self, batches: Iterable[Entering], *, last: bool = True, clock: str | None = None, flush: bool = False

@@ -749,10 +749,12 @@ def _tell_handlers(graph: Any, verbose: bool) -> None:
 
 
 def _tell_dropped(graph: Any) -> None:
-    """The points that each node dropped, and why."""
+    """The points that each node dropped, and why, and what else nodes have to tell."""
     from tickc.runtime.backfill import operators
 
     for op in operators(graph):
+        for note in op.notes():
+            _say(f"note: {note}")
         for reason, n in op.errors.items():
             _say(f"{op.name} dropped {_count(n, 'point')}: {_visible(reason)}")
 

@@ -22,6 +22,7 @@ from tickc.runtime import kernel
 from tickc.runtime.batch import BARRIER, DELETE, Batch, Column, Groups, Marks, Points, Rows, Segments, Text
 from tickc.runtime.graph import AT_THE_END
 from tickc.runtime.kinds import Kind
+from tickc.runtime.nodes import join, waiting
 from tickc.runtime.nodes.join import Join, Union
 from tickc.runtime.snapshot import decode, encode
 
@@ -455,12 +456,21 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["interpreted", "compiled"])
+@pytest.fixture(params=["interpreted", "compiled", "small"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How kernels run; small: pages of a few rows, which go to files."""
     if request.param == "compiled":
         monkeypatch.setattr(kernel, "COMPILE_AFTER", 0)
     else:
         monkeypatch.setenv("TICKC_INTERPRET", "1")
+    if request.param == "small":
+        for module, name, value in (
+            (waiting, "PAGE", 4),
+            (join, "PAGE", 4),
+            (join, "BUDGET", 0),
+            (waiting, "LEAST", 0),
+        ):
+            monkeypatch.setattr(module, name, value)
 
 
 @pytest.mark.usefixtures("form")

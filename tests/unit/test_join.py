@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,9 @@ from tickc.compiler.nodes.join import JoinOp
 from tickc.compiler.passes import PASSES
 from tickc.runtime.batch import DELETE, Groups, Marks, Points, Rows, Text
 from tickc.runtime.graph import AT_THE_END
+from tickc.runtime.nodes import join, waiting
 from tickc.runtime.nodes.join import Join
+from tickc.runtime.nodes.waiting import Waiting
 
 A, B = {"host": "a"}, {"host": "b"}
 
@@ -116,10 +120,8 @@ def test_only_what_waits_is_kept() -> None:
         side = points([(i, A, {"v": i}), (i, B, {"v": i})])
         other = after(points([(i, A, {"v": i})]), 1) if i % 10 else None
         list(node.round([[after(side, 3 * i)], [after(other, 3 * i)] if other else []]))
-    held = node.held[0]
-    assert held is not None and len(held) == 50  # all of b; of a both parents are past those without a counterpart
-    assert node.held[1] is None
-    assert node.waiting.shape == (4, 50)
+    assert node.pairing.waiting.tolist() == [50, 0]  # all of b; of a both are past those without a counterpart
+    assert not node.stores[1].pages
 
 
 def test_a_snapshot_holds_what_waits() -> None:
@@ -277,7 +279,98 @@ def test_one_side_that_never_comes() -> None:
     node = Join(name="join", names=("l", "r"))
     for t in range(200):
         list(node.round([[after(points([many[t]]), t)], []]))
-    assert len(node.aside[0]) < 10  # pages that double in size
+    assert len(node.stores[0].pages) < 10  # pages that double in size
+    assert not node.pairing.waiting.any()
     out = [p for o in node.round([[], [after(points([(7, A, {"v": 0})]), 200)]]) for p in plain(o)]
     assert [p[2] for p in out] == [{"l.v": 7, "r.v": 0}]  # both are past those before
-    assert np.array_equal(node.waiting[1], T + np.arange(8, 200) * SECOND)
+    assert np.array_equal(np.sort(node.pairing.left()[1]), T + np.arange(8, 200) * SECOND)
+
+
+def lagging(lead: int, silent_after: int) -> list[list[list[Points]]]:
+    """Rounds of 100 points: all of the first parent; the second ends after some of its own, which are late."""
+    many = [(t // 4, {"host": "abcd"[t % 4]}, {"v": t, "w": str(t % 7)}) for t in range(lead)]
+    left = points(many)
+    right = replace(points(many[:silent_after]), seq=lead + np.arange(silent_after))
+    rounds = [[[left.take(slice(a, a + 100))], []] for a in range(0, lead, 100)]
+    return [*rounds, *([[], [right.take(slice(a, a + 100))]] for a in range(0, silent_after, 100))]
+
+
+@pytest.mark.parametrize("fill", [None, "null", 0])
+@pytest.mark.parametrize("silent_after", [0, 300, 2000])
+def test_rows_beyond_the_budget_wait_in_files(monkeypatch: pytest.MonkeyPatch, fill: Any, silent_after: int) -> None:
+    def found(node: Join) -> list[Any]:
+        return [p for r in lagging(2000, silent_after) for o in node.round(r) for p in plain(o)] + [
+            p for o in node.finish() for p in plain(o)
+        ]
+
+    expected = found(Join(name="join", names=("l", "r"), fill=fill))
+    assert len(expected) == (silent_after if fill is None else 2000)
+    for module, name, value in (
+        (waiting, "PAGE", 256),
+        (join, "PAGE", 256),
+        (join, "BUDGET", 20_000),
+        (waiting, "LEAST", 0),
+    ):
+        monkeypatch.setattr(module, name, value)
+    node = Join(name="join", names=("l", "r"), fill=fill)
+    for given in lagging(2000, 0):
+        assert not list(node.round(given))
+    (store, _), folder = node.stores, Path(node.stores[0]._folder.name)
+    assert sum(page.held for page in store.pages if page.batch is not None) <= 10_000
+    assert len(list(folder.iterdir())) == sum(page.path is not None for page in store.pages) > 3
+    rest = [p for r in lagging(2000, silent_after)[20:] for o in node.round(r) for p in plain(o)]
+    assert rest + [p for o in node.finish() for p in plain(o)] == expected
+    assert not list(folder.iterdir())
+
+
+def test_a_parent_that_lags_costs_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is not touched in a round that does not need it."""
+    node, taken = Join(name="join", names=("l", "r")), []
+    rounds = lagging(4000, 4000)
+    for given in rounds[:40]:
+        list(node.round(given))
+    monkeypatch.setattr(
+        node.stores[0], "take", lambda number: taken.append(len(number)) or Waiting.take(node.stores[0], number)
+    )
+    joined = [len(o) for given in rounds[40:] for o in node.round(given)]
+    assert joined == taken == [100] * 40
+    assert node.pairing.waiting.tolist() == [0, 0] and not node.stores[0].pages
+
+
+def test_what_is_silent_is_put_aside_until_it_matters() -> None:
+    """Points wait without being paired as long as the other parent, which was there, sends nothing."""
+    node = Join(name="join", names=("l", "r"), fill=0)
+    list(node.round([[points([(0, A, {"v": 0})])], [points([(0, A, {"v": 0})])]]))
+    for t in range(1, 50):
+        assert not list(node.round([[replace(points([(t, A, {"v": t})]), seq=np.array([t]))], []]))
+    assert not node.pairing.waiting.any() and node.taken.tolist() == [0, 0] and len(node.stores[0]) == 49
+    (out,) = node.round([[], [replace(points([(49, A, {"v": 49})]), seq=np.array([50]))]])
+    assert [p[0] for p in plain(out)] == [float(t) for t in range(1, 50)]
+    assert not list(node.finish())
+
+
+def test_a_side_that_never_comes_is_told() -> None:
+    for fill, fate in ((None, "joined nothing"), ("null", "have what `.fill()` says in place of its fields")):
+        node = Join(name="join5", names=("l", "r"), fill=fill)
+        list(node.round([[points([(0, A, {"v": 0}), (1, A, {"v": 0})])], []]))
+        list(node.finish())
+        assert list(node.notes()) == [f"join5: nothing came from `r`; 2 points of the others {fate}"]
+    assert not list(Join(name="join", names=("l", "r")).notes())
+
+
+def test_what_the_end_brings_goes_on_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The points of a join that its end releases need not be in memory together, where its branch is its own."""
+    monkeypatch.setattr(join, "PAGE", 10)
+    monkeypatch.setattr(waiting, "PAGE", 10)
+    script = """
+var all = stream|from().measurement('m').groupBy('host')
+all|where(lambda: "v" >= 0)|join(all|where(lambda: "v" < 0)).as('l', 'r').fill('null')
+    |eval(lambda: "l.v" + 1).as('w')|httpOut('x')
+"""
+    graph = tickc.compile(script).build()
+    list(graph.feed(rows([(t, A, {"v": t}) for t in range(100)])))
+    node = next(op for op in graph.operators if isinstance(op, Join))
+    outputs = graph.end()
+    first = next(outputs)
+    assert len(first.payload) == 10 and node.stores[0].pages
+    assert sum(len(o.payload) for o in outputs) == 90 and not node.stores[0].pages
