@@ -208,18 +208,26 @@ def _read_regex(name: str, value: Any) -> Regex:
 def _read_lambda(name: str, value: Any) -> LambdaValue:
     text = _expect("string", str)(name, value)
     try:
-        program = syntax.parse(Source(f"var {name} = lambda: {text}"))
+        program = syntax.parse(Source(f"var {name} = lambda:\n{text}"))
     except TickError as error:
-        raise _BadVar(f"invalid var {name}: invalid lambda expression: {error.diagnostics[0].message}") from None
+        message = re.sub(r"line (\d+) char", _line_above, error.diagnostics[0].message, count=1)
+        raise _BadVar(f"invalid var {name}: invalid lambda expression: {message}") from None
     match program.statements:
         case (syntax.Declaration(value=syntax.Lambda(body=body)),):
             return LambdaValue.of(_Expressions(lambda tree: Unusable("*ast.IdentifierNode")).convert(body))
     raise _BadVar(f"invalid var {name}: invalid lambda expression")
 
 
+def _line_above(place: re.Match[str]) -> str:
+    return f"line {int(place[1]) - 1} char"
+
+
 def _read_list(name: str, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise _BadVar(f"invalid var {name}: expected list of vars")
+    for item in value:  # Kapacitor converts no numbers in lists
+        if isinstance(item, Mapping) and item.get("type") in ("int", "float", "duration", "list"):
+            raise _BadVar(f"invalid var {name}: a list cannot hold a value of type {item['type']}")
     return tuple(_supplied(name, item)[1] for item in value)
 
 
@@ -540,8 +548,10 @@ class _Evaluation:
     # -- functions of the global scope
 
     def arguments(self, trees: tuple[syntax.Tree, ...]) -> tuple[Any, ...]:
-        """Arguments with identifiers looked up and global functions called; a lone list is spread."""
-        found = tuple(self.called(self.value(tree)) for tree in trees)
+        """Arguments with identifiers looked up, or global functions called (not those in variables); a lone list is
+        spread."""
+        values = [self.unresolved(tree) for tree in trees]
+        found = tuple(self.lookup(v) if isinstance(v, syntax.Identifier) else self.called(v) for v in values)
         return found[0] if len(found) == 1 and isinstance(found[0], tuple) else found
 
     def global_call(self, tree: syntax.Call, args: tuple[syntax.Tree, ...]) -> Any:

@@ -96,6 +96,11 @@ class Op:
         return False
 
     @property
+    def sets_tags(self) -> tuple[str, ...]:
+        """Tags that it gives points of a batch and not, or not always with that value, the batch."""
+        return ()
+
+    @property
     def keeps_rows(self) -> bool:
         """Whether rows are held back between batches."""
         return False

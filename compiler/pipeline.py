@@ -792,6 +792,20 @@ def problems(pipeline: Pipeline) -> Iterator[Diagnostic]:
             yield T401.at(n.span, f"`{written}` is not supported yet", note=n.later)
 
 
+def own_tags(op: ir.Op) -> tuple[str, ...]:
+    """The tags that points of a batch edge may have otherwise than their batch."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    pending = [op]
+    while pending:
+        current = pending.pop()
+        if id(current) not in seen and batch_edge(current):
+            seen.add(id(current))
+            found.update(current.sets_tags)
+            pending.extend(current.inputs)
+    return tuple(sorted(found))
+
+
 def batch_edge(op: ir.Op) -> bool:
     """Whether an operator gives batches rather than points."""
     gives = getattr(op, "gives", SAME)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from tickc.compiler import ir
 from tickc.compiler.diagnostics import CODES, Diagnostic
 from tickc.compiler.nodes.join import check_prefixes
-from tickc.compiler.pipeline import STREAM, Duration, Edge, LambdaValue, Node, args, node, prop, setter, state
+from tickc.compiler.pipeline import STREAM, Duration, Edge, LambdaValue, Node, args, node, own_tags, prop, setter, state
 from tickc.runtime.expr import Expr
 
 T302 = CODES["T302"]
@@ -52,6 +52,7 @@ class Combine(Node):
             delimiter=self.delimiter,
             tolerance=self.tolerance,
             max=self.max,
+            own_tags=own_tags(inputs[0]),
             **self.op_base(*inputs),
         )
 
@@ -70,11 +71,12 @@ class CombineOp(ir.Op):
     delimiter: str = ir.setting(".")
     tolerance: int = ir.setting(0)
     max: int = ir.setting(1_000_000)
+    own_tags: tuple[str, ...] = ir.setting(())
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         tags = None if wanted.tags is None else wanted.tags | self._own(wanted.tags)  # a dimension has no prefix
         fields = None if wanted.fields is None else self._own(wanted.fields)
-        return ir.Wanted(tags, fields) | ir.Wanted.of(*self.exprs)
+        return ir.Wanted(tags, fields) | ir.Wanted(frozenset(self.own_tags)) | ir.Wanted.of(*self.exprs)
 
     def _own(self, names: frozenset[str]) -> frozenset[str]:
         """The names behind a prefix."""

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tickc.compiler import ir
-from tickc.compiler.pipeline import BATCH, SAME, STREAM, Duration, Edge, Node, arg, args, declare, flag, node, prop
+from tickc.compiler.pipeline import (
+    BATCH,
+    SAME,
+    STREAM,
+    Duration,
+    Edge,
+    Node,
+    arg,
+    args,
+    declare,
+    flag,
+    node,
+    own_tags,
+    prop,
+)
 
 GO = "InfluxQLNode"
 
@@ -43,6 +57,7 @@ class Function(Node):
             args=self.arguments,
             point_times=self.use_point_times,
             gives=self.class_gives,
+            own_tags=own_tags(inputs[0]) if self.tick in SELECTORS else (),
             **self.op_base(*inputs),
         )
 
@@ -194,6 +209,7 @@ class InfluxQLOp(ir.Op):
     as_name: str
     args: tuple[Any, ...] = ir.setting(())
     point_times: bool = ir.setting(False)
+    own_tags: tuple[str, ...] = ir.setting(())
     gives: Edge = STREAM
 
     def settings(self) -> dict[str, Any]:
@@ -202,4 +218,4 @@ class InfluxQLOp(ir.Op):
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         tags = wanted.tags if self.function in WITH_TAGS else frozenset()
         fields = wanted.without_fields(self.as_name).fields if self.function in SELECTORS else frozenset()
-        return ir.Wanted(tags, fields) | ir.Wanted(fields=frozenset({self.field}))
+        return ir.Wanted(tags, fields) | ir.Wanted(frozenset(self.own_tags), frozenset({self.field}))

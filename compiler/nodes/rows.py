@@ -20,6 +20,7 @@ from tickc.compiler.pipeline import (
     args,
     go_type,
     node,
+    own_tags,
     prop,
     setter,
     state,
@@ -129,6 +130,10 @@ class EvalOp(ir.Op):
     quiet: bool = ir.setting(False)
 
     @property
+    def sets_tags(self) -> tuple[str, ...]:
+        return self.tags
+
+    @property
     def stateful(self) -> bool:
         return any(e.stateful() for e in self.exprs)
 
@@ -183,6 +188,10 @@ class DefaultOp(ir.Op):
 
     fields: dict[str, float | int | str | bool] | None = None
     tags: dict[str, str] | None = None
+
+    @property
+    def sets_tags(self) -> tuple[str, ...]:
+        return tuple(self.tags or ())
 
     def keeps(self, names: Collection[str]) -> bool:
         return not {*names} & {*(self.fields or ()), *(self.tags or ())}
@@ -347,7 +356,7 @@ class Trickle(Node):
     feeds_one: ClassVar[bool] = True
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
-        return TrickleOp(**self.op_base(*inputs))
+        return TrickleOp(own_tags=own_tags(inputs[0]), **self.op_base(*inputs))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -357,5 +366,7 @@ class TrickleOp(ir.Op):
     operator: ClassVar[str] = "Trickle"
     gives: ClassVar[Edge] = STREAM
 
+    own_tags: tuple[str, ...] = ir.setting(())
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
-        return wanted
+        return wanted | ir.Wanted(frozenset(self.own_tags))

@@ -74,6 +74,10 @@ class SideloadOp(ir.Op):
     fields: dict[str, float | int | str | bool] | None = None
     tags: dict[str, str] | None = None
 
+    @property
+    def sets_tags(self) -> tuple[str, ...]:
+        return tuple(self.tags or ())
+
     def keeps(self, names: Collection[str]) -> bool:
         return not {*names} & {*(self.fields or ()), *(self.tags or ())}
 

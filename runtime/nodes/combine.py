@@ -33,7 +33,7 @@ from tickc.runtime.graph import AT_THE_END, Operator, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.common import no_text
-from tickc.runtime.nodes.group import Codes, Combinations, Lookup, absent
+from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging, absent
 from tickc.runtime.nodes.stream import round_
 from tickc.runtime.nodes.window import Names, grown, rows_by_group
 
@@ -269,9 +269,11 @@ class Combine(Operator):
     Kapacitor combine.go: the subsets of a run in lexicographic order of its points; each condition in turn takes the
     first point left that meets it. Lambdas are evaluated once for each point, when its run ends. A first point whose
     time is not a multiple of the tolerance makes Kapacitor crash; here it begins a run as any other.
+
+    own_tags: tags that points may have otherwise than their batch; their group follows from those.
     """
 
-    STATE = ("lambdas", "runs")
+    STATE = ("lambdas", "runs", "retagging")
 
     def __init__(
         self,
@@ -282,8 +284,10 @@ class Combine(Operator):
         delimiter: str = ".",
         tolerance: int = 0,
         max: int = 1_000_000,
+        own_tags: Sequence[str] = (),
     ) -> None:
         super().__init__(name=name)
+        self.own_tags, self.retagging = own_tags, Retagging()
         self.lambdas = [Lambda(e, wants=Kind.BOOL, seed=f"{name}/{i}") for i, e in enumerate(exprs)]
         self.prefixes = tuple(n + delimiter for n in names)
         self.tolerance, self.max = tolerance, max
@@ -364,7 +368,12 @@ class Combine(Operator):
         fields = {prefix + name: column.take(at) for prefix, at, name, column in sources}
         tags = self._tags(groups, group, rows.tags, refs)
         out = Rows(ended.time[run], ended.name.take(run), no_text(n), no_text(n), tags, fields)
+        if self.own_tags:
+            group, groups = self.retagging.encode(group, groups, out, self.own_tags), self.retagging.groups
         return Points(out, group, groups, ended.seq[run])
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.retagging.groups if self.own_tags else groups
 
     def _tags(self, groups: Groups, group: Array, tags: Mapping[str, Text], refs: Array) -> dict[str, Text]:
         """Dimensions as they are, other tags with the prefix of their point."""

@@ -8,7 +8,7 @@ its first usable value; the kernels in `resolve` find that out for columns that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import reducers as r
 from tickc.runtime.nodes import transforms as t
 from tickc.runtime.nodes.common import no_text
+from tickc.runtime.nodes.group import Retagging
 from tickc.runtime.nodes.resolve import (
     FLOAT,
     KIND,
@@ -143,9 +144,10 @@ class InfluxQL(Operator):
 
     args: what the function takes besides the field, as written after or before it (percentile: p; top, bottom: n, names
     that have no effect; elapsed: ns; movingAverage: n; holtWinters: h, m, ns). point_times: `.usePointTimes()`.
+    own_tags: tags that selected points may have otherwise than their batch; their group follows from those.
     """
 
-    STATE = ("names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups")
+    STATE = ("names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups", "retagging")
 
     def __init__(
         self,
@@ -156,10 +158,12 @@ class InfluxQL(Operator):
         as_name: str,
         args: tuple[Any, ...] = (),
         point_times: bool = False,
+        own_tags: Sequence[str] = (),
     ) -> None:
         super().__init__(name=name)
         self.function, self.field, self.as_name = function, field, as_name
         self.args, self.point_times = args, point_times
+        self.own_tags, self.retagging = own_tags, Retagging()
         self.supported = np.zeros(16, np.bool_)
         self.supported[list(FUNCTIONS[function])] = True
         self.empty_ok = function in EMPTY_OK
@@ -454,7 +458,13 @@ class InfluxQL(Operator):
             chosen.time if self.point_times else slices.time, slices.name, no_text(len(row)), no_text(len(row)),
             chosen.tags, fields,
         )  # fmt: skip
-        yield Points(rows, slices.group, groups, slices.seq)
+        group = slices.group
+        if self.own_tags:
+            group, groups = self.retagging.encode(group, groups, rows, self.own_tags), self.retagging.groups
+        yield Points(rows, group, groups, slices.seq)
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.retagging.groups if self.own_tags else groups
 
     def _collect(self, slices: Slices, groups: Groups) -> Iterable[Segments]:
         """The functions that give a batch for each segment."""

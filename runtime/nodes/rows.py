@@ -26,6 +26,7 @@ from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.common import no_text
+from tickc.runtime.nodes.group import Retagging
 from tickc.runtime.nodes.stream import past_multiple
 from tickc.runtime.nodes.window import grown
 
@@ -270,7 +271,16 @@ class Unfed(Operator):
 
 
 class Trickle(Operator):
-    """The points of batches, one by one, with the name and the group of their batch (Kapacitor trickle.go)."""
+    """The points of batches, one by one, with the name and the dimensions of their batch (Kapacitor trickle.go).
+
+    own_tags: tags that points may have otherwise than their batch; their group follows from those.
+    """
+
+    STATE = ("retagging",)
+
+    def __init__(self, *, name: str, own_tags: Sequence[str] = ()) -> None:
+        super().__init__(name=name)
+        self.own_tags, self.retagging = own_tags, Retagging()
 
     def points(self, batch: Points) -> Iterable[Batch]:
         yield batch
@@ -280,5 +290,12 @@ class Trickle(Operator):
         owner = batch.owner()
         nowhere = no_text(len(owner))
         rows = batch.rows.with_(name=batch.name.take(owner), database=nowhere, policy=nowhere)
-        if len(owner):
-            yield Points(rows, batch.group[owner], batch.groups, batch.seq[owner])
+        if not len(owner):
+            return
+        group, groups = batch.group[owner], batch.groups
+        if self.own_tags:
+            group, groups = self.retagging.encode(group, groups, rows, self.own_tags), self.retagging.groups
+        yield Points(rows, group, groups, batch.seq[owner])
+
+    def groups_behind(self, groups: Groups) -> Groups:
+        return self.retagging.groups if self.own_tags else groups

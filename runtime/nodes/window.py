@@ -118,7 +118,7 @@ def time_windows(  # type: ignore[no-untyped-def]
             state[g, NEXT] = t if every == 0 else t + every
             if align and every > 0:
                 state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
-        if every > 0:
+        if every != 0:
             ring_insert(state, g)
             state[g, NEW] += 1
             tails[g] += 1

@@ -155,7 +155,7 @@ def segments(query: Query, batches: Sequence[Recorded], seq: Array) -> Segments:
     sizes = np.array([len(b.points) for b in batches], np.int64)
     stop = np.cumsum(sizes)
     n = int(stop[-1])
-    fields = [p["fields"] or {} for b in batches for p in b.points]
+    fields = [p.get("fields") or {} for b in batches for p in b.points]
     tags = [p.get("tags") or b.tags for b in batches for p in b.points]
     names = Text.of(b.name for b in batches)
     rows = Rows(
@@ -191,7 +191,7 @@ def _column(values: list[Any]) -> Column:
 def _batch(given: dict[str, Any]) -> Recorded:
     points = given.get("points") or []
     for point in points:
-        if not {type(v) for v in (point["fields"] or {}).values()} <= _VALUES:
+        if not {type(v) for v in (point.get("fields") or {}).values()} <= _VALUES:
             raise ValueError("a field is a list or an object")
     tags = given.get("tags") or {}
     if not all(type(v) is str for t in (tags, *(p.get("tags") or {} for p in points)) for v in t.values()):

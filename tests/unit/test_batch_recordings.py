@@ -85,7 +85,7 @@ def test_empty_batches_are_left_out(tmp_path: Path) -> None:
 
 
 def test_what_is_no_batch_is_counted_with_its_place(tmp_path: Path) -> None:
-    bad = ["{", '{"points": [{"time": "1970-01-01T00:00:00Z"}]}', line(0, [1]), line(0, 1, tags={"a": 5}), "[]", "NaN"]
+    bad = ["{", '{"points": [{"fields": {}}]}', line(0, [1]), line(0, 1, tags={"a": 5}), "[]", "NaN"]
     bad += [line(0, 1).replace("1970", "19x0"), '{"points": 3}', line(0, 1e308).replace("1e+308", "1e999")]
     found, problems = read(write(tmp_path / "0.brpl", line(0, 1), *bad, line(40, 2)))
     assert (found[0][0].tmax // SECOND).tolist() == [10, 50]
