@@ -7,6 +7,7 @@ as their order allows. All text of a script is escaped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from tickc.compiler.ir import Plan
     from tickc.compiler.pipeline import Pipeline
 
-CHAR, LINE, PAD = 7.0, 16.0, 10.0  # px of a character, a line of text, the space around it
+CHAR, LINE, PAD = 7.3, 16.0, 10.0  # px of a character (of the widest fonts), a line of text, the space around it
 GAP_X, GAP_Y, MARGIN = 28.0, 44.0, 20.0
-MAX_TEXT = 48  # characters of a line in a box
+MAX_TEXT, MAX_LINES = 46, 7  # characters of a line in a box, lines of it
+PORT = 18.0  # px between edges that end at one box
 SWEEPS = 8
 NAME_CLASS, BATCH_CLASS = ' class="n"', ' class="b"'
 
@@ -35,6 +37,7 @@ class Box:
     layer: int = 0
     x: float = 0.0  # of the middle
     y: float = 0.0  # of the top
+    row: float = 0.0  # height of the layer
     above: list[Box] = field(default_factory=list)
     below: list[Box] = field(default_factory=list)
 
@@ -97,11 +100,18 @@ def svg(title: str, vertices: Sequence[Vertex]) -> str:
 
 
 def _lines(v: Vertex) -> tuple[str, ...]:
-    """What stands in a box: the name, then the part of the script, cut where it is long."""
+    """What stands in a box: the name, then the part of the script, with as many properties in a line as fit."""
     words = " ".join(v.text.split())
     if not words or words == v.name:
         return (v.name,)
-    return (v.name, words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 1] + "…")
+    lines = [""]
+    for part in re.split(r"(?<=\))\s*(?=[.|@])", words):
+        if lines[-1] and len(lines[-1]) + len(part) > MAX_TEXT:
+            lines.append("")
+        lines[-1] += part
+    if len(lines) >= MAX_LINES:
+        lines = [*lines[: MAX_LINES - 2], "…"]
+    return (v.name, *(line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…" for line in lines))
 
 
 def _quoted(text: str) -> str:
@@ -163,7 +173,10 @@ def _place(layers: list[list[Box]]) -> None:
         for box in layer:
             box.x, box.y = x + box.width / 2, y
             x += box.width + GAP_X
-        y += max(b.height for b in layer) + GAP_Y
+        row = max(b.height for b in layer)
+        for box in layer:
+            box.row = row
+        y += row + GAP_Y
     for sweep in range(2 * SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             _align(layer, [_mean([n.x for n in (b.above if sweep % 2 == 0 else b.below)], b.x) for b in layer])
@@ -210,25 +223,42 @@ def _svg(title: str, boxes: Sequence[Box], paths: Sequence[Sequence[Box]]) -> st
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
         f"<title>{_xml(title)}</title>",
         f"<style>{_STYLE}</style>",
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" style="fill:#57606a;stroke:none"/></marker></defs>',
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="9" markerHeight="9" '
+        'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" style="fill:#57606a;stroke:none"/></marker>'
+        "</defs>",
         *(
-            f'<path{BATCH_CLASS if path[0].batch else ""} d="{_curve(path)}" marker-end="url(#arrow)"/>'
-            for path in paths
+            f'<path{BATCH_CLASS if path[0].batch else ""} d="{_curve(path, port)}" marker-end="url(#arrow)"/>'
+            for path, port in zip(paths, _ports(paths))
         ),
         *(_box(box) for box in boxes),
     ]
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _curve(path: Sequence[Box]) -> str:
-    """From the foot of the first box to the head of the last, through the bends."""
-    x, y = path[0].x, path[0].y + path[0].height
-    text = f"M{x:.1f} {y:.1f}"
-    for box in path[1:]:
+def _ports(paths: Sequence[Sequence[Box]]) -> list[float]:
+    """Where each edge ends: those that end at one box do so side by side, in the order in which they come."""
+    ending: dict[int, list[int]] = {}
+    for i, path in enumerate(paths):
+        ending.setdefault(id(path[-1]), []).append(i)
+    ports = [0.0] * len(paths)
+    for edges in ending.values():
+        edges.sort(key=lambda i: paths[i][-2].x)
+        box = paths[edges[0]][-1]
+        step = min(PORT, box.width / (len(edges) + 1))
+        for k, i in enumerate(edges):
+            ports[i] = box.x + (k - (len(edges) - 1) / 2) * step
+    return ports
+
+
+def _curve(path: Sequence[Box], port: float) -> str:
+    """From the foot of the first box to a place at the head of the last; sideways between the layers only."""
+    x = path[0].x
+    text = f"M{x:.1f} {path[0].y + path[0].height:.1f}"
+    for above, box in pairwise(path):
+        to, y = port if box is path[-1] else box.x, above.y + above.row
         middle = (y + box.y) / 2
-        text += f"C{x:.1f} {middle:.1f} {box.x:.1f} {middle:.1f} {box.x:.1f} {box.y:.1f}"
-        x, y = box.x, box.y
+        text += f"V{y:.1f}C{x:.1f} {middle:.1f} {to:.1f} {middle:.1f} {to:.1f} {box.y:.1f}"
+        x = to
     return text
 
 
