@@ -18,7 +18,8 @@ class Answer:
     orders them.
 
     run: i8[m], ascending, which of the time ranges asked for the series is of; name: its measurement; tags: its
-    dimensions (name -> m values, "" for an absent tag; sorted by name); start, stop: i8[m], its rows `start:stop`.
+    dimensions (name -> m values, sorted by name): "" where the series lacks the tag, absent where the query of that
+    range has no such dimension, as `GROUP BY *` before the tag came; start, stop: i8[m], its rows `start:stop`.
     time: i8[n] ns; fields: the other columns by name in the order of the SELECT list, n values each, of the kinds that
     the database would give (ints stay ints); a null cell is absent. Rows without any value are there as the database
     gives them.

@@ -221,12 +221,15 @@ def _without_nan(column: Column) -> Column:
 
 
 def _texts(parts: Sequence[Part], first: Sequence[Array], dim: str | None, order: Array) -> Text:
-    """The value of a dimension of each series, or its name."""
-    vocabulary = Vocabulary([""])
+    """The value of a dimension of each series, or its name; absent where the query of its range lacks the dimension."""
+    vocabulary = Vocabulary()
     codes = [np.empty(0, np.int32)]
     for (_, _, rows), begin in zip(parts, first):
         dims = rows.labels.dims
-        place = 0 if dim is None else dims.index(dim) + 1 if dim in dims else -1
-        table = vocabulary.encode(key[place] if place >= 0 else "" for key in rows.labels.keys)
-        codes.append(table[rows.label[begin]])
+        if dim is not None and dim not in dims:
+            codes.append(np.full(len(begin), -1, np.int32))
+        else:
+            place = 0 if dim is None else dims.index(dim) + 1
+            table = vocabulary.encode(key[place] for key in rows.labels.keys)
+            codes.append(table[rows.label[begin]])
     return Text(np.concatenate(codes)[order], vocabulary)

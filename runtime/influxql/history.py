@@ -2,7 +2,8 @@
 
 Where points of a series have the same time, the value of each field that was written last counts. InfluxDB keeps points
 in shards, weeks from Monday to Monday. In a shard, a field has the type of the value that was written first; a point
-with a value of another type is dropped. Points are written in the order in which they are appended.
+with a value of another type is dropped, though its series stays known. Points are written in the order in which they
+are appended.
 
 **The schema** (which fields and tags a measurement has, for `*` and regexes; which series there are, for SLIMIT) that
 a query with a range start to stop sees is that of the points before stop: their tags, and their fields and series in
@@ -191,24 +192,23 @@ class History:
             return
         codes = self.series.encode(rows)
         time = np.ascontiguousarray(rows.time)
+        self._note_series(time, codes)
         keep = self._admit(time, codes, rows.fields)
         if keep is not None:
             self.dropped["field type conflict"] += len(rows) - int(keep.sum())
             rows, codes = rows.take(keep), codes[keep]
             time = np.ascontiguousarray(rows.time)
         self.points += len(rows)
-        if len(rows):
-            self._note_series(time, codes)
-            self._pending.append((time, codes, dict(rows.fields)))
+        self._pending.append((time, codes, dict(rows.fields)))
 
     def forget(self, before: int) -> None:
         """Points before this moment (ns) will not be asked for again."""
         self._before = max(self._before, before)
-        self._pending = [p for p in self._pending if int(p[0].max()) >= before]
+        self._pending = [p for p in self._pending if p[0].max(initial=LONG_AGO) >= before]
 
     def table(self) -> Table:
         """All points that may still be asked for."""
-        if self._pending:
+        if self._pending or len(self._table.begin) <= len(self.series):
             self._table = self._merged()
             self._pending = []
         return self._table

@@ -120,11 +120,9 @@ class Pipeline:
                 streams.append(self._call(query, select, call, scope, selector))
                 drivers.append(call)
         streams = [limited(s, scope) for s in streams] or [Stream.empty(scope.dims)]
-        part = None
         if len(streams) == 1:
-            streams[0], part = streams[0].between_holes()
+            streams = [streams[0].until_two_holes()]
         base, columns = joined(streams, scope.forth)
-        part = np.zeros(len(base), np.int64) if part is None else part
         section = base.sections()
         values: dict[Expr, Column] = {}
         for driver, own in zip(drivers, columns):
@@ -132,7 +130,7 @@ class Pipeline:
             for key, column in zip(keys, own if driver is not None else own[1:]):
                 values[key] = with_default(column, _type(key), scope.fill, section)
         own = tuple(_value(e, values, len(base)) for e in exprs)
-        return Table(base.labels, base.run, base.label, part, base.time, own)
+        return Table(base.labels, base.run, base.label, base.time, own)
 
     # Points
 

@@ -156,15 +156,14 @@ class Stream:
         """The points of each range up to its first hole."""
         return self if self.holes is None else self.take(self.before(self.holes[:-1] > 0))
 
-    def between_holes(self) -> tuple[Stream, Array]:
-        """The points that come out where a hole ends a series, and nothing between two holes ends all; and i8[n], which
-        grows where a series was ended."""
+    def until_two_holes(self) -> Stream:
+        """The points of each range up to two holes in a row, or one at its beginning: a hole ends a series for the one
+        who writes the result, who goes on with what comes next, and two of them end all."""
         if self.holes is None:
-            return self, np.zeros(len(self), np.int64)
+            return self
         first = np.zeros(len(self) + 1, np.bool_)
         first[borders(self.run)] = True
-        rows = self.before(((self.holes > 1) | ((self.holes > 0) & first))[:-1])
-        return self.take(rows), np.cumsum(self.holes)[rows]
+        return self.take(self.before(((self.holes > 1) | ((self.holes > 0) & first))[:-1]))
 
     def before(self, ends: Array) -> Array:
         """The points of each range before the first that is marked (bool[n])."""
@@ -194,21 +193,17 @@ class Stream:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a query for all ranges: as Stream, with the columns of the SELECT list.
-
-    part: i8[n], neighbours of one range and label with different ones are different series.
-    """
+    """Rows of a query for all ranges: as Stream, with the columns of the SELECT list."""
 
     labels: Labels
     run: Array
     label: Array
-    part: Array
     time: Array
     columns: tuple[Column, ...]
 
     def sections(self) -> Array:
         """i8[s + 1]: where series begin, and the end."""
-        return borders(self.run, self.label, self.part)
+        return borders(self.run, self.label)
 
     def __len__(self) -> int:
         return len(self.time)

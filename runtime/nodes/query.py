@@ -130,9 +130,8 @@ class SeriesGroups:
         )
 
         def make(row: int) -> int:
-            return self.groups.code(
-                name.at(row) or "", self.by_name, {k: v.at(row) or "" for k, v in sorted(tags.items())}
-            )
+            own = {k: value for k, v in sorted(tags.items()) if (value := v.at(row)) is not None}
+            return self.groups.code(name.at(row) or "", self.by_name, own)
 
         return lookup.groups(combinations.encode([c.of(text) for c, text in zip(codes, columns)]), make)
 
