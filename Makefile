@@ -38,7 +38,8 @@ test: $(VENV)/installed-test $(INFLUXD) demo
 	$(RUN) -m pytest --benchmark-disable $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-test
-	$(RUN) -m pytest bench --benchmark-disable-gc --benchmark-columns=min,median -q
+	$(TICKC) warm --quiet
+	$(RUN) -m pytest bench --benchmark-disable-gc --benchmark-columns=min,median --history -q
 
 data: $(VENV)/installed
 	$(RUN) examples/make_data.py

@@ -1,7 +1,7 @@
-"""Data for the benchmarks, and the table that a run ends with.
+"""Data for the benchmarks, and the tables that a run ends with.
 
 Each job is run by tickc, by hand-written Polars and by DuckDB on the same Parquet file in the same run; what counts is
-the ratio. `TICKC_BENCH_ROWS` sets the rows (1,000,000 if unset).
+the ratio. `TICKC_BENCH_ROWS` sets the rows (1,000,000 if unset), `--history` keeps the figures in history.jsonl.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import history
 import numpy as np
 import pytest
 from jobs import rows_wanted
@@ -56,24 +57,61 @@ def cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Best times in ms by job and engine, with what the peers take for each of tickc's."""
+    """Two tables: jobs and single nodes next to Polars and DuckDB, and sources. The run is added to the history."""
     session = getattr(config, "_benchmarksession", None)
-    table: dict[str, dict[str, float]] = {}
-    for bench in getattr(session, "benchmarks", []):
-        if bench.group and bench.stats:
+    benches = [bench for bench in getattr(session, "benchmarks", []) if bench.group and bench.stats]
+    jobs: dict[str, dict[str, float]] = {}
+    sources: dict[str, dict[str, float]] = {}
+    for bench in benches:
+        if bench.group == "sources":
+            size = bench.extra_info["bytes"] / 1e6
+            times = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
+            sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in times.items()}
+        else:
             engine = (bench.params or {}).get("engine", "tickc")
-            table.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
-    if not table:
+            jobs.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
+    if not benches:
         return
-    engines = ("tickc", "decode", "polars", "duckdb")
+    before = history.last(rows_wanted())
     write = terminalreporter.write_line
-    write("")
-    write(f"{rows_wanted():,} rows, best of several runs, in ms")
-    write(f"{'job':<14}" + "".join(f"{e:>10}" for e in engines) + f"{'polars/tickc':>14}{'duckdb/tickc':>14}")
-    for job, times in table.items():
-        shown = "".join(f"{times[e]:>10.1f}" if e in times else f"{'':>10}" for e in engines)
+    for line in (*_jobs_table(jobs, before.get("jobs", {})), *_sources_table(sources, before.get("sources", {}))):
+        write(line)
+    if getattr(config.option, "history", False):
+        history.add(rows_wanted(), jobs, sources)
+        write(f"added to {history.FILE.name}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--history", action="store_true", help="Add the run to bench/history.jsonl.")
+
+
+ENGINES = ("tickc", "decode", "compute", "polars", "duckdb")
+
+
+def _jobs_table(jobs: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Best times in ms by job and engine, what the peers take for each of tickc's, and what tickc took before."""
+    if not jobs:
+        return
+    yield ""
+    yield f"{rows_wanted():,} rows, best of several runs, in ms; before: tickc in the last run of the history"
+    heads = "".join(f"{e:>10}" for e in ENGINES)
+    yield f"{'job':<16}{heads}{'polars/tickc':>14}{'duckdb/tickc':>14}{'before':>10}"
+    for job, times in jobs.items():
+        shown = "".join(f"{times[e]:>10.1f}" if e in times else f"{'':>10}" for e in ENGINES)
         ratios = "".join(
             f"{times[peer] / times['tickc']:>13.1f}x" if peer in times and "tickc" in times else f"{'':>14}"
             for peer in ("polars", "duckdb")
         )
-        write(f"{job:<14}{shown}{ratios}")
+        last = before.get(job, {}).get("tickc")
+        yield f"{job:<16}{shown}{ratios}{'' if last is None else f'{last:.1f}':>10}"
+
+
+def _sources_table(sources: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> Iterator[str]:
+    """MB/s by source, in wall time and per core."""
+    if not sources:
+        return
+    yield ""
+    yield f"{'source, MB/s':<34}{'wall':>10}{'a core':>10}{'before':>10}"
+    for name, speeds in sources.items():
+        last = before.get(name, {}).get("core")
+        yield f"{name:<34}{speeds['wall']:>10.0f}{speeds['core']:>10.0f}{'' if last is None else f'{last:.0f}':>10}"

@@ -1,4 +1,6 @@
-"""The jobs by tickc, Polars and DuckDB on one Parquet file; `decode` is what tickc's source alone takes.
+"""The jobs by tickc, Polars and DuckDB on one Parquet file.
+
+`decode` is what tickc's source alone takes, `compute` what its operators take on rows that are in memory.
 
 make bench            # 1 M rows
 TICKC_BENCH_ROWS=10000000 make bench
@@ -38,15 +40,17 @@ def by_duckdb(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return connection.execute(sql).to_arrow_table()
 
 
-@pytest.mark.parametrize("engine", ["tickc", "decode", "polars", "duckdb"])
+@pytest.mark.parametrize("engine", ["tickc", "decode", "compute", "polars", "duckdb"])
 @pytest.mark.parametrize("name", list(JOBS))
 def test_job(benchmark: Any, cpu: Path, name: str, engine: str) -> None:
     job = JOBS[name]
     task = tickc.compile(job.script, name=name)
     connection = duckdb.connect()
+    rows = list(source(task, cpu)) if engine == "compute" else []
     run: dict[str, Callable[[], Any]] = {
         "tickc": lambda: by_tickc(task, cpu),
         "decode": lambda: sum(len(rows) for rows in source(task, cpu)),
+        "compute": lambda: sum(1 for _ in task.process(rows)),
         "polars": lambda: job.polars(cpu),
         "duckdb": lambda: by_duckdb(connection, job.sql.format(path=cpu)),
     }

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as loading Numba and the cached code
-COMPILED_AS = "nogil, numpy errors, callees inlined by LLVM"  # part of the key of cached machine code
+COMPILED_AS = "callees inlined by LLVM"  # part of the key of cached machine code
 
 
 def interpreting_is_a_choice() -> bool:
@@ -39,10 +39,14 @@ def cache_folder() -> Path:
 
 
 class Kernel(Generic[P, R]):
-    """A function that is interpreted at first and compiled once it has seen enough work."""
+    """A function that is interpreted at first and compiled once it has seen enough work.
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    bare: it allocates nothing, so that its code need not count who uses an array, which makes calls with many faster.
+    """
+
+    def __init__(self, function: Callable[P, R], bare: bool = False) -> None:
         self.function = function
+        self.how: dict[str, Any] = {"nogil": True, "error_model": "numpy", **({"_nrt": False} if bare else {})}
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -72,7 +76,7 @@ class Kernel(Generic[P, R]):
             import numba
 
             function = self._with({name: k._inlined() for name, k in self._callees().items()})
-            dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+            dispatcher = numba.njit(**self.how)(function)
             _enable_cache(dispatcher, function, self.fingerprint())
             self._machine = dispatcher
         return self._machine
@@ -96,8 +100,8 @@ class Kernel(Generic[P, R]):
             import numba
 
             function = self._with({name: k._inlined() for name, k in self._callees().items()})
-            how |= {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-            self._called = numba.njit(error_model="numpy", **how)(function)
+            how |= {**self.how, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            self._called = numba.njit(**how)(function)
         return self._called
 
     def _with(self, callees: dict[str, Any]) -> Callable[P, R]:
@@ -118,6 +122,7 @@ class Kernel(Generic[P, R]):
             if id(k) in seen:
                 return
             seen.add(id(k))
+            digest.update(repr(k.how).encode())
             if k.function.__module__.startswith("tickc."):  # that of a generated module hangs on how it was loaded
                 digest.update(k.function.__module__.encode())
             for code in k._codes():
@@ -147,6 +152,11 @@ class Kernel(Generic[P, R]):
 def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     """Mark `function` as a kernel; see the module's docstring."""
     return Kernel(function)
+
+
+def bare_kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Mark `function` as a kernel that allocates nothing."""
+    return Kernel(function, bare=True)
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -25,3 +25,8 @@ class Routine(Kernel[P, R]):
 def routine(function: Callable[P, R]) -> Routine[P, R]:
     """Mark `function` as a routine; see the module's docstring."""
     return Routine(function)
+
+
+def bare_routine(function: Callable[P, R]) -> Routine[P, R]:
+    """Mark `function` as a routine that allocates nothing."""
+    return Routine(function, bare=True)

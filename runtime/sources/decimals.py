@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from tickc.runtime.batch import Array
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.primitive import high_half, leading_zeros
 
 U0, U1, U3 = np.uint64(0), np.uint64(1), np.uint64(3)
@@ -44,7 +44,7 @@ def power_table() -> Array:
     return table
 
 
-@kernel
+@bare_kernel
 def float_bits(mantissa, exponent, powers):  # type: ignore[no-untyped-def]
     """The bits (i8) of the float nearest to mantissa * 10^exponent, or -1 where this way cannot tell (it is rare).
 

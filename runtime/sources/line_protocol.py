@@ -143,14 +143,16 @@ class Batch:
 class Strings:
     """The strings of a batch, and the code of each text where two texts spell the same string."""
 
-    def __init__(self, whole: memoryview, spans: Array) -> None:
-        """whole: the text; spans: i8[k, 3], begin and length in it, and whether there is a backslash."""
-        self.vocabulary = Vocabulary()
-        codes = np.empty(len(spans), np.int64)
-        for number, (start, length, escaped) in enumerate(spans.tolist()):
-            string = str(whole[start : start + length], "utf-8")
-            codes[number] = self.vocabulary.code(unescape_string(string) if escaped else string)
-        self.codes = codes if len(self.vocabulary) < len(spans) else None
+    def __init__(self, text: Array, spans: Array) -> None:
+        """text: u1; spans: i8[k, 3], begin and length of each string in it, and whether there is a backslash."""
+        strings = _texts(text, spans[:, 0], spans[:, 0] + spans[:, 1]) if len(spans) else []
+        escaped = np.flatnonzero(spans[:, 2]).tolist()
+        for number in escaped:
+            strings[number] = unescape_string(strings[number])
+        self.codes: Array | None = None
+        self.vocabulary = Vocabulary() if escaped else Vocabulary(strings)
+        if escaped:
+            self.codes = self.vocabulary.encode(strings)
 
     def text(self, numbers: Array, mine: Array) -> Text:
         """The strings of those numbers where `mine` says so."""
@@ -158,6 +160,20 @@ class Strings:
         if self.codes is not None:
             chosen = self.codes[chosen]
         return Text(np.where(mine, chosen, -1).astype(np.int32), self.vocabulary)
+
+
+MANY = 1_000  # strings from which it pays to decode the text around them as well
+
+
+def _texts(text: Array, start: Array, stop: Array) -> list[str]:
+    """The strings that stand in UTF-8 at text[start:stop]."""
+    if len(start) < MANY:
+        view = text.data
+        return [str(view[a:b], "utf-8") for a, b in zip(start.tolist(), stop.tolist())]
+    first, last = int(start.min()), int(stop.max())
+    whole = str(text.data[first:last], "latin-1")  # a character a byte, which is cut faster
+    found = [whole[a:b] for a, b in zip((start - first).tolist(), (stop - first).tolist())]
+    return found if whole.isascii() else [s if s.isascii() else s.encode("latin-1").decode() for s in found]
 
 
 SeriesKey = tuple[bytes, int] | None  # the key, and where in it the measurement begins; None: its points are unwanted
@@ -323,7 +339,7 @@ class Scanner:
         return column
 
     def _filled(self, batch: Batch, n: int, text: Array) -> Filled:
-        strings = Strings(text.data, self.strings.info[: int(self.cursor[linevalues.STRINGS])])
+        strings = Strings(text, self.strings.info[: int(self.cursor[linevalues.STRINGS])])
         columns = ((name, batch.column(column, n, strings)) for name, column in self.columns.items())
         return Filled(batch.times[:n], batch.series[:n], {name: c for name, c in columns if c is not None})
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tickc.runtime.batch import Array
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.primitive import matches, trailing_zeros, word
-from tickc.runtime.routine import routine
+from tickc.runtime.routine import bare_routine
 from tickc.runtime.sources.decimals import U0, U1
 
 TAB, NEWLINE, RETURN, SPACE, QUOTE, HASH, COMMA, MINUS, PLUS, DOT = 9, 10, 13, 32, 34, 35, 44, 45, 43, 46
@@ -58,44 +58,44 @@ class Table(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------------- words
 
 
-@kernel
+@bare_kernel
 def not_digits(w):  # type: ignore[no-untyped-def]
     """The highest bit of each byte of a word (XORed with ZEROS) that is no digit."""
     return (((w & LOW) + OVER_NINE) | w) & HIGH
 
 
-@kernel
+@bare_kernel
 def first_of(marks):  # type: ignore[no-untyped-def]
     """Which byte is the first with its highest bit set; 8 where none is."""
     return trailing_zeros(marks) >> 3
 
 
-@kernel
+@bare_kernel
 def byte_of(w, k):  # type: ignore[no-untyped-def]
     """Byte k (0 to 7) of a word, as i8."""
     return np.int64((w >> np.uint64(8 * k)) & BYTE)
 
 
-@kernel
+@bare_kernel
 def spelled(w):  # type: ignore[no-untyped-def]
     """The number (u8) that the eight bytes of a word spell, each a digit without its ZEROS."""
     w = w * TEN + (w >> EIGHT)
     return ((w & PAIRS) * UPPER + ((w >> R16) & PAIRS) * LOWER) >> R32
 
 
-@kernel
+@bare_kernel
 def value_of(w, n):  # type: ignore[no-untyped-def]
     """The number that the first n (0 to 8) bytes of a word spell, as u8."""
     return U0 if n == 0 else spelled(w << np.uint64(64 - 8 * n))
 
 
-@kernel
+@bare_kernel
 def ends_value(c):  # type: ignore[no-untyped-def]
     """Whether the byte is one that may stand behind a value: a comma, space, newline or carriage return."""
     return c < 64 and (ENDS >> np.uint64(c)) & U1 != U0
 
 
-@kernel
+@bare_kernel
 def same(words, at, known, start, length):  # type: ignore[no-untyped-def]
     """Whether `length` bytes of two texts are equal."""
     k = 0
@@ -106,7 +106,7 @@ def same(words, at, known, start, length):  # type: ignore[no-untyped-def]
     return k == length or (word(words, at + k) ^ word(known, start + k)) & MASKS[length - k] == U0
 
 
-@kernel
+@bare_kernel
 def find(words, i, a, b, c):  # type: ignore[no-untyped-def]
     """Where the next byte a, b or c stands, from `i` on; there is one."""
     while True:
@@ -116,7 +116,7 @@ def find(words, i, a, b, c):  # type: ignore[no-untyped-def]
         i += 32
 
 
-@routine
+@bare_routine
 def find_newline(words, i):  # type: ignore[no-untyped-def]
     """Where the next newline stands; there is one at the end of the text."""
     return find(words, i, NEWLINE, NEWLINE, NEWLINE)
@@ -125,7 +125,7 @@ def find_newline(words, i):  # type: ignore[no-untyped-def]
 # ------------------------------------------------------------------------------------------------------ texts in tables
 
 
-@routine
+@bare_routine
 def hash_of(words, start, length):  # type: ignore[no-untyped-def]
     """A hash (u8) of `length` bytes from `start`."""
     h = SEED ^ np.uint64(length)
@@ -140,7 +140,7 @@ def hash_of(words, start, length):  # type: ignore[no-untyped-def]
     return h
 
 
-@routine
+@bare_routine
 def look_up(words, at, length, h, info, hashes, slots, known):  # type: ignore[no-untyped-def]
     """The number of a text in a table (its parts, with the words `known`), or -1 - slot where it is not in it."""
     mask = slots.size - 1
@@ -153,7 +153,7 @@ def look_up(words, at, length, h, info, hashes, slots, known):  # type: ignore[n
     return -1 - slot
 
 
-@kernel
+@bare_kernel
 def enter(table, number, start, length, h, slot):  # type: ignore[no-untyped-def]
     """Enter text `number` into a table; `slot` comes from `look_up`."""
     table.slots[slot] = number + 1
@@ -162,7 +162,7 @@ def enter(table, number, start, length, h, slot):  # type: ignore[no-untyped-def
     table.info[number, 1] = length
 
 
-@kernel
+@bare_kernel
 def is_full(table, number):  # type: ignore[no-untyped-def]
     """Whether there is no room for text `number`."""
     return number == table.hash.size or 2 * number + 2 > table.slots.size
@@ -171,7 +171,7 @@ def is_full(table, number):  # type: ignore[no-untyped-def]
 # ----------------------------------------------------------------------------------------------------------------- text
 
 
-@routine
+@bare_routine
 def valid_utf8(text, start, stop):  # type: ignore[no-untyped-def]
     """Where the first byte stands that is not part of UTF-8 text, or -1."""
     buf = text.bytes
@@ -203,7 +203,7 @@ def valid_utf8(text, start, stop):  # type: ignore[no-untyped-def]
     return -1
 
 
-@kernel
+@bare_kernel
 def skip_blanks(buf, i):  # type: ignore[no-untyped-def]
     """The next position that holds neither space, tab nor NUL."""
     while buf[i] == SPACE or buf[i] == TAB or buf[i] == 0:
@@ -211,7 +211,7 @@ def skip_blanks(buf, i):  # type: ignore[no-untyped-def]
     return i
 
 
-@kernel
+@bare_kernel
 def ends_line(buf, i):  # type: ignore[no-untyped-def]
     """Whether a newline, or a carriage return and a newline, stands at `i`."""
     return buf[i] == NEWLINE or (buf[i] == RETURN and buf[i + 1] == NEWLINE)

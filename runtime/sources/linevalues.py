@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tickc.runtime.batch import Array
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.primitive import word
-from tickc.runtime.routine import routine
+from tickc.runtime.routine import bare_routine
 from tickc.runtime.sources.decimals import EXACT, FLOAT_POWERS, POWERS, SIGN, U0, U1, float_bits
 from tickc.runtime.sources.linetext import (
     BACKSLASH,
@@ -109,7 +109,7 @@ class Floats(NamedTuple):
     solved: Array
 
 
-@routine
+@bare_routine
 def scan_number(buf, i):  # type: ignore[no-untyped-def]
     """Any number, digit by digit: (reason or -1, whether int, mantissa u8, exponent of ten, digits lost, end).
 
@@ -170,7 +170,7 @@ def scan_number(buf, i):  # type: ignore[no-untyped-def]
     return -1, False, mantissa, exponent, lost, p
 
 
-@kernel
+@bare_kernel
 def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def]
     """The bits of a positive float, -1 where only Python can tell, -2 where it is out of range."""
     if mantissa == U0:
@@ -185,13 +185,19 @@ def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def
     return bits
 
 
-@kernel
+@bare_kernel
 def bits_of(value):  # type: ignore[no-untyped-def]
     """The bits of a float as i8."""
     return np.float64(value).view(np.int64)
 
 
-@kernel
+@bare_kernel
+def begins_number(c):  # type: ignore[no-untyped-def]
+    """Whether a value that begins with the byte is read as a number."""
+    return (c >= DIGIT0 and c <= DIGIT9) or c in (MINUS, DOT)
+
+
+@bare_kernel
 def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
     """The number at `p`: (outcome, kind, its bits as i8, end). Where the outcome is a reason, end is where it stands.
 
@@ -257,7 +263,7 @@ def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
     return DONE, kind, bits | SIGN if negative else bits, q
 
 
-@routine
+@bare_routine
 def last_quote(buf, i):  # type: ignore[no-untyped-def]
     """The last quote of a string that goes on at `i`, behind a closing quote, or -1 where it does not end with one.
 
@@ -280,7 +286,7 @@ def last_quote(buf, i):  # type: ignore[no-untyped-def]
     return i - 1 if buf[i - 1] == QUOTE else -1
 
 
-@routine
+@bare_routine
 def scan_string(text, i, stop):  # type: ignore[no-untyped-def]
     """The end of the string that begins with the quote at `i`: (its closing quote, a backslash in it, a newline in it).
 
@@ -311,7 +317,7 @@ def scan_string(text, i, stop):  # type: ignore[no-untyped-def]
             return -1, escaped, broken
 
 
-@kernel
+@bare_kernel
 def read_string(text, p, stop, final, stored, cursor, strings):  # type: ignore[no-untyped-def]
     """The string whose opening quote stands at `p`: (outcome, its number, end, whether a newline is in it).
 
@@ -346,7 +352,7 @@ def read_string(text, p, stop, final, stored, cursor, strings):  # type: ignore[
     return DONE, known, quote + 1, broken
 
 
-@kernel
+@bare_kernel
 def read_boolean(text, p):  # type: ignore[no-untyped-def]
     """The boolean at `p`: (outcome, 0 or 1, end). What else may stand there has been tried before."""
     buf = text.bytes
@@ -365,21 +371,17 @@ def read_boolean(text, p):  # type: ignore[no-untyped-def]
     return reason, np.int64(0), p
 
 
-@routine
-def read_value(text, p, stop, final, stored, cursor, strings, floats):  # type: ignore[no-untyped-def]
-    """The value at `p`: (outcome, kind, its bits as i8, end, whether a newline is in it)."""
-    c = text.bytes[p]
-    if (c >= DIGIT0 and c <= DIGIT9) or c == MINUS or c == DOT:  # noqa: SIM109
-        outcome, kind, bits, q = read_number(text, p, stored, floats)
-        return outcome, kind, bits, q, False
-    if c == QUOTE:
+@bare_routine
+def read_word(text, p, stop, final, stored, cursor, strings):  # type: ignore[no-untyped-def]
+    """The string or boolean at `p`: (outcome, kind, its bits as i8, end, whether a newline is in it)."""
+    if text.bytes[p] == QUOTE:
         outcome, bits, q, broken = read_string(text, p, stop, final, stored, cursor, strings)
         return outcome, STRING, bits, q, broken
     outcome, bits, q = read_boolean(text, p)
     return outcome, BOOL, bits, q, False
 
 
-@routine
+@bare_routine
 def read_time(text, q, scale):  # type: ignore[no-untyped-def]
     """What follows the space at `q` behind the fields: (outcome, ns, the line's end); ABSENT_TIME: nothing follows.
 

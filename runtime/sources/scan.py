@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tickc.runtime.batch import Array
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.primitive import word
-from tickc.runtime.routine import routine
+from tickc.runtime.routine import bare_routine
 from tickc.runtime.sources.decimals import FLOAT_POWERS, POWERS, U0, U1
 from tickc.runtime.sources.linetext import (
     BACKSLASH,
@@ -92,8 +92,10 @@ from tickc.runtime.sources.linevalues import (
     ROWS,
     SERIES,
     STRING,
+    begins_number,
+    read_number,
     read_time,
-    read_value,
+    read_word,
 )
 
 # why `scan_lines` returned
@@ -152,7 +154,7 @@ class Report(NamedTuple):
 # --------------------------------------------------------------------------------------------------------------- series
 
 
-@kernel
+@bare_kernel
 def unescaped(buf, i, end, a, b):  # type: ignore[no-untyped-def]
     """Where the next byte a or b without a backslash before it stands, from `i` on, or `end`."""
     while i < end and not ((buf[i] == a or buf[i] == b) and buf[i - 1] != BACKSLASH):
@@ -160,7 +162,7 @@ def unescaped(buf, i, end, a, b):  # type: ignore[no-untyped-def]
     return i
 
 
-@routine
+@bare_routine
 def check_key(text, start, end, spans):  # type: ignore[no-untyped-def]
     """Check measurement and tags from `start` to `end`: (the reason, where it stands), or (-1, number of tags).
 
@@ -206,7 +208,7 @@ def check_key(text, start, end, spans):  # type: ignore[no-untyped-def]
     return -1, known
 
 
-@kernel
+@bare_kernel
 def reads_as(buf, begin, end, known, start, length):  # type: ignore[no-untyped-def]
     """Whether `length` bytes of `known` are what stands from `begin` to `end`."""
     k = 0
@@ -215,7 +217,7 @@ def reads_as(buf, begin, end, known, start, length):  # type: ignore[no-untyped-
     return k == length == end - begin
 
 
-@routine
+@bare_routine
 def wants(buf, start, end, spans, tags, wanting):  # type: ignore[no-untyped-def]
     """Whether points of a series are wanted: WANTED or UNWANTED. A key with backslashes always is.
 
@@ -243,7 +245,7 @@ def wants(buf, start, end, spans, tags, wanting):  # type: ignore[no-untyped-def
     return WANTED if named or found else UNWANTED
 
 
-@routine
+@bare_routine
 def enter_series(text, pos, begin, end, previous, cursor, spans, series, wanting):  # type: ignore[no-untyped-def]
     """The number of the series with the key from `pos` to `end`, entered where it is new: (outcome, number or place).
 
@@ -281,7 +283,7 @@ def enter_series(text, pos, begin, end, previous, cursor, spans, series, wanting
 # ---------------------------------------------------------------------------------------------------------------- lines
 
 
-@routine
+@bare_routine
 def begin_line(text, pos, stop, final, recording):  # type: ignore[no-untyped-def]
     """What stands at `pos`, the beginning of a line or record: (outcome, begin, end).
 
@@ -322,7 +324,7 @@ def begin_line(text, pos, stop, final, recording):  # type: ignore[no-untyped-de
     return NO_FIELDS, end - 1 if buf[end - 1] == RETURN else end, end
 
 
-@routine
+@bare_routine
 def clear_row(kinds, row):  # type: ignore[no-untyped-def]
     """Take back what a line has written that does not become a row."""
     if row < kinds.shape[1]:
@@ -330,7 +332,7 @@ def clear_row(kinds, row):  # type: ignore[no-untyped-def]
             kinds[column, row] = ABSENT
 
 
-@routine
+@bare_routine
 def passes(out, row, tests):  # type: ignore[no-untyped-def]
     """Whether a row may fulfil all tests; one on a field that is absent or of another kind decides nothing."""
     for t in range(tests.shape[0]):
@@ -346,7 +348,7 @@ def passes(out, row, tests):  # type: ignore[no-untyped-def]
     return True
 
 
-@routine
+@bare_routine
 def find_field(text, p, cursor, fields):  # type: ignore[no-untyped-def]
     """The number of the field whose key begins at `p`: (outcome, number or place); NO_ROOM where it is a new one."""
     buf = text.bytes
@@ -376,7 +378,7 @@ def find_field(text, p, cursor, fields):  # type: ignore[no-untyped-def]
     return NO_ROOM, p
 
 
-@kernel
+@bare_kernel
 def scan_lines(text, how, cursor, out, series, fields, heads, strings, wanting, floats, spans, report):  # type: ignore[no-untyped-def]
     """Read lines from cursor[POS] on until the text, a table or the batch is at its end; returns why (MORE, FULL, …).
 
@@ -522,9 +524,11 @@ def scan_lines(text, how, cursor, out, series, fields, heads, strings, wanting, 
                         else:
                             ints[column, row] = -whole if negative else whole
                 else:
-                    outcome, kind, bits, q, more = read_value(
-                        text, p, stop, final, column >= 0, cursor, strings, floats
-                    )
+                    more = False
+                    if begins_number(buf[p]):
+                        outcome, kind, bits, q = read_number(text, p, column >= 0, floats)
+                    else:
+                        outcome, kind, bits, q, more = read_word(text, p, stop, final, column >= 0, cursor, strings)
                     broken = broken or more
                     if outcome != DONE:
                         status = STRINGS_FULL

@@ -334,6 +334,15 @@ def test_many_fields_series_and_strings_make_tables_grow() -> None:
         assert point == (f"m{i % 50}", {f"t{i % 90}": f"v{i}"}, {f"f{i}": i, "g": f"text {i}", f"h{i % 33}": i}, i)
 
 
+@pytest.mark.parametrize("odd", ["", "é日本😀", r"q\"uo"])
+def test_many_strings(odd: str) -> None:
+    texts = [f"text {i} {odd}" for i in range(3000)]
+    rows = parse_lines("".join(f'm s="{text}" {i}\n' for i, text in enumerate(texts * 2)))
+    found = rows.fields["s"].data[Kind.STRING]
+    assert found.tolist() == [text.replace("\\", "") for text in texts] * 2
+    assert len(found.vocabulary) == 3000
+
+
 def test_two_spellings_of_a_field_and_of_a_string() -> None:
     rows = parse_lines(r"m a\"b=1 1" + "\n" + 'm a"b=2 2\n' + r'm s="\x" 3' + "\n" + r'm s="\\x" 4' + "\n")
     assert rows.fields['a"b'].only(Kind.FLOAT) is None
