@@ -30,6 +30,8 @@ MINUTE = 60 * SECOND
 WEEK = 7 * 86_400 * SECOND
 SHARD = 1_600_041_600 * SECOND  # a Monday, at which a shard begins
 
+REQUEST = 100  # statements that a server is asked at once
+
 
 # Points
 
@@ -193,18 +195,26 @@ def series(answer: Answer, runs: int) -> list[list[Series]]:
     return found
 
 
-def theirs(server: Influxd, database: str, query: str, ranges: Sequence[Range]) -> list[list[Series] | str]:
-    """What a server gives for each range: its series with numbers as ints or floats, or the text of its error."""
-    asked = [text(bounded(parse(query), *one)) for one in ranges]
-    found = _answers(server, database, asked)
-    if any(isinstance(answer, str) for answer in found):  # an error ends all, and its text is lost
-        found = [answer for one in asked for answer in _answers(server, database, [one])]
-    return found
+def theirs(
+    server: Influxd, database: str, queries: Sequence[str], ranges: Sequence[Range]
+) -> list[list[list[Series] | str]]:
+    """What a server gives for each query and range: series with numbers as ints or floats, or the text of its error."""
+    trees = [parse(query) for query in queries]
+    asked = [text(bounded(tree, *one)) for tree in trees for one in ranges]
+    found: list[list[Series] | str] = []
+    while len(found) < len(asked):
+        for answer in _answers(server, database, asked[len(found) : len(found) + REQUEST]):
+            if isinstance(answer, str):  # it ends the request, and what it says is lost
+                found += _answers(server, database, [asked[len(found)]])
+                break
+            found.append(answer)
+    return [found[i : i + len(ranges)] for i in range(0, len(found), len(ranges))]
 
 
 def _answers(server: Influxd, database: str, asked: Sequence[str]) -> list[list[Series] | str]:
-    url = f"{server.address}/query?{urlencode({'q': ';'.join(asked), 'db': database})}"
-    request = Request(url, method="POST", headers={"Accept": "application/x-msgpack"})
+    """The answers to statements that are asked at once, up to the first that is an error."""
+    body = urlencode({"q": ";".join(asked), "db": database}).encode()
+    request = Request(f"{server.address}/query", body, {"Accept": "application/x-msgpack"})
     try:
         with urlopen(request, timeout=60) as response:
             results = msgpack.unpackb(response.read(), ext_hook=_time)["results"]

@@ -50,7 +50,7 @@ STEPS_OF_AGGREGATES = """{derivative(mean(usage),10s); derivative(max(load)); no
     moving_average(sum(load),2); derivative(moving_average(mean(usage),2)); difference(percentile(usage,50));
     difference(mean(usage)),mean(usage); derivative(median(usage)),count(load); difference(first(load));
     cumulative_sum(difference(mean(usage))); non_negative_difference(last(load)); derivative(stddev(usage));
-    elapsed(mode(state),1s); difference(distinct(load)); difference(top(load,2)); holt_winters(mean(usage),4,0)}"""
+    elapsed(mode(state),1s); difference(distinct(load)); difference(top(load,2))}"""
 FORMULAS = """{abs(#); sin(#); cos(#); tan(#); asin(#/200); acos(#/200); atan(#); exp(#/10); ln(#); log2(#);
     log10(#); sqrt(#); floor(#); ceil(#); round(#); pow(#,2); pow(#,0.5); atan2(#,3); log(#,3); -#; #*2; #/3; #%7;
     #+1.5; 1-#; #&3; #|1; #^2; (#+1)*(2+3); #/0; #*1.0; 2/#}"""
