@@ -57,16 +57,20 @@ def cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Two tables: jobs and single nodes next to Polars and DuckDB, and sources. The run is added to the history."""
+    """Tables: jobs and single nodes next to Polars and DuckDB, scheduled queries, sources. The run is added to the
+    history."""
     session = getattr(config, "_benchmarksession", None)
     benches = [bench for bench in getattr(session, "benchmarks", []) if bench.group and bench.stats]
     jobs: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, float]] = {}
+    queries: dict[str, float] = {}
     for bench in benches:
         if bench.group == "sources":
             size = bench.extra_info["bytes"] / 1e6
             times = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
             sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in times.items()}
+        elif bench.group == "queries":
+            queries[bench.name.removeprefix("test_")] = bench.stats.min / bench.extra_info["runs"] * 1e6
         else:
             engine = (bench.params or {}).get("engine", "tickc")
             jobs.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
@@ -74,8 +78,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     before = history.last(rows_wanted())
     write = terminalreporter.write_line
-    for line in (*_jobs_table(jobs, before.get("jobs", {})), *_sources_table(sources, before.get("sources", {}))):
-        write(line)
+    tables = (
+        _jobs_table(jobs, before.get("jobs", {})),
+        _queries_table(queries),
+        _sources_table(sources, before.get("sources", {})),
+    )
+    for table in tables:
+        for line in table:
+            write(line)
     if getattr(config.option, "history", False):
         history.add(rows_wanted(), jobs, sources)
         write(f"added to {history.FILE.name}")
@@ -104,6 +114,16 @@ def _jobs_table(jobs: dict[str, dict[str, float]], before: dict[str, dict[str, f
         )
         last = before.get(job, {}).get("tickc")
         yield f"{job:<16}{shown}{ratios}{'' if last is None else f'{last:.1f}':>10}"
+
+
+def _queries_table(queries: dict[str, float]) -> Iterator[str]:
+    """µs a run of a scheduled query, and what the peers take for each of tickc's."""
+    if not queries:
+        return
+    yield ""
+    yield f"{'scheduled query':<16}{'µs a run':>10}{'/ tickc':>10}"
+    for engine, taken in queries.items():
+        yield f"{engine:<16}{taken:>10.0f}{taken / queries.get('tickc', taken):>9.1f}x"
 
 
 def _sources_table(sources: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> Iterator[str]:
