@@ -172,6 +172,7 @@ class Decoder:
         self.default_name = defaults.measurement or ""
         self.codes = codes
         self.problems = problems
+        self._translated: dict[str, Translated] = {}
 
     def rows(self, batch: Any, first_row: int) -> Rows:
         """One pyarrow.RecordBatch with the columns of the layout; first_row: where it begins in the file."""
@@ -222,7 +223,7 @@ class Decoder:
     def _text(self, batch: Any, column: str, vocabulary: Vocabulary, n: int) -> Text:
         if column in self.plan.constants:
             return constant(self.plan.constants[column], vocabulary, n)
-        return text_of(batch.column(column), vocabulary)
+        return text_of(batch.column(column), vocabulary, self._translated.setdefault(column, Translated()))
 
     def _fields(self, batch: Any, n: int, first_row: int) -> dict[str, Column]:
         fields: dict[str, Column] = {}
@@ -282,8 +283,26 @@ def constant(text: str | None, vocabulary: Vocabulary, n: int) -> Text:
     return Text(np.broadcast_to(np.int32(code), (n,)), vocabulary)
 
 
-def text_of(values: Any, vocabulary: Vocabulary) -> Text:
-    """An Arrow column of strings (or of what prints as one), with codes of `vocabulary`, which learns the new ones."""
+class Translated:
+    """The dictionary of a column that was translated last: batches of a file mostly have the same one."""
+
+    def __init__(self) -> None:
+        self.dictionary: Any = None
+        self.table = np.zeros(0, np.int32)
+
+    def codes(self, dictionary: Any, vocabulary: Vocabulary) -> Array:
+        """i4[n + 1]: the codes of the n strings of an Arrow array in `vocabulary`, and -1 for an index of -1."""
+        if self.dictionary is None or not dictionary.equals(self.dictionary):
+            self.dictionary = dictionary
+            self.table = np.array([_code(s, vocabulary) for s in dictionary.to_pylist()] + [-1], np.int32)
+        return self.table
+
+
+def text_of(values: Any, vocabulary: Vocabulary, last: Translated | None = None) -> Text:
+    """An Arrow column of strings (or of what prints as one), with codes of `vocabulary`, which learns the new ones.
+
+    last: what is kept for the next batches of the same column and vocabulary.
+    """
     import pyarrow as pa
 
     if not pa.types.is_dictionary(values.type):
@@ -300,9 +319,8 @@ def text_of(values: Any, vocabulary: Vocabulary) -> Text:
         return Text(np.zeros(0, np.int32), vocabulary)
     if len(values.dictionary) > 4 * len(codes):  # a slice of a file with a large dictionary: only what occurs
         return _sparse(values.dictionary, codes, vocabulary)
-    strings = values.dictionary.to_pylist()
-    table = np.array([-1 if s is None else vocabulary.code(str(s)) for s in strings] + [-1], np.int32)
-    if codes.dtype == np.int32 and np.array_equal(table[:-1], np.arange(len(strings), dtype=np.int32)):
+    table = (last or Translated()).codes(values.dictionary, vocabulary)
+    if codes.dtype == np.int32 and np.array_equal(table[:-1], np.arange(len(table) - 1, dtype=np.int32)):
         return Text(codes, vocabulary)
     return Text(table[codes], vocabulary)
 

@@ -202,9 +202,8 @@ class Parquet(Columnar):
     ) -> Iterator[tuple[Any, int]]:
         if conjuncts:
             yield from self._filtered(groups, columns, conjuncts)
-        elif groups and max(rows for _, _, rows in groups) * 8 * len(columns) <= GROUP_BYTES:
-            threads = len(groups) == 1
-            tasks = [partial(self._read_group, g, columns, threads) for g, _, _ in groups]
+        elif len(groups) > 1 and max(rows for _, _, rows in groups) * 8 * len(columns) <= GROUP_BYTES:
+            tasks = [partial(self._read_group, g, columns) for g, _, _ in groups]
             for (_, first, _), table in zip(groups, ahead(tasks)):
                 yield from _whole(table, first)
         else:
@@ -217,9 +216,9 @@ class Parquet(Columnar):
         texts = [c for c in self.plan.columns() if is_text(self.schema.field(c).type)]
         return pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts)
 
-    def _read_group(self, group: int, columns: list[str], threads: bool) -> Any:
+    def _read_group(self, group: int, columns: list[str]) -> Any:
         with self._file() as file:
-            return file.read_row_group(group, columns=columns, use_threads=threads)
+            return file.read_row_group(group, columns=columns, use_threads=False)
 
     def _selective(self, groups: list[RowGroup]) -> list[Conjunct]:
         """The filters that are worth decoding their columns first: all of them, where one lets few rows pass."""
