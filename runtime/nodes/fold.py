@@ -232,7 +232,8 @@ def fold_windows(  # type: ignore[no-untyped-def]
     where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]; node: i8[2], the last kind that was
     asked for and the last that had a reducer. Writes for each emission its row, batch time, kind and number of values,
     and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns (emissions, values that could not be
-    used).
+    used). Two short cuts do what the rest would: for points that only add to the first accumulator, and for those that
+    begin a window.
     """
     emitted = 0
     wrong = 0
@@ -273,6 +274,17 @@ def fold_windows(  # type: ignore[no-untyped-def]
             emitted += 1
             state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
             open_window(state, sums, g, function)
+            if (all_float or all_int) and state[g, LATE] == 0 and t >= state[g, NEXT] - period:
+                state[g, NEW] = 1
+                state[g, FIRST_ACC + SEEN] = 1
+                state[g, FIRST_ACC + FIRST] = kinds[0]
+                state[g, FIRST_ACC + counter] = 1
+                if all_float:
+                    sums[g, 0] += floats[i]
+                else:
+                    state[g, FIRST_ACC + LOW] = ints[i]
+                state[g, MAY_TAKE] = state[g, LAST] - 2 if state[g, LAST] > 1 else UNLIMITED
+                continue
         limit = state[g, NEXT] - period
         kind = np.int64(kinds[i] if kinds.size > 1 else kinds[0])
         x = floats[i] if kind == FLOAT_KIND else 0.0
@@ -345,7 +357,7 @@ class _Fold:
 
 
 class _Results:
-    """Room for the results of up to n windows of one aggregate; see `fold_windows`."""
+    """Room for the results of up to n windows of one aggregate; see `fold_windows`. It is used again and again."""
 
     def __init__(self, n: int) -> None:
         self.row, self.tmax, self.kind, self.count = np.empty((4, n), np.int64)
@@ -376,12 +388,15 @@ class JoinedFolds(Operator):
         self.stream_name = stream_name
         self.names = Names()
         self.groups = Groups()  # those of the input
+        self._results = [_Results(0) for _ in aggregates]  # of the last batch
         self._pool: ThreadPoolExecutor | None = None  # each aggregate has a state of its own, so they can run at once
 
     def points(self, batch: Points) -> Iterable[Batch]:
         self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
-        results = [_Results(len(batch)) for _ in self.folds]
+        if len(self._results[0].row) < len(batch):
+            self._results = [_Results(len(batch)) for _ in self.folds]
+        results = self._results
         run = self._pool.map if self._pool is not None and len(batch) >= SIDE_BY_SIDE else map
         counts = list(run(self._fold, self.folds, repeat(batch), results))
         for fold, (_, wrong) in zip(self.folds, counts):
@@ -436,7 +451,7 @@ class JoinedFolds(Operator):
 
     def _time(self, tmax: Array, count: Array) -> Array:
         """The times of the results."""
-        return tmax
+        return tmax.copy()
 
 
 class WindowFold(JoinedFolds):
@@ -463,7 +478,7 @@ class WindowFold(JoinedFolds):
         """`sum` gives its points the time 0 when it is asked for point times, `count` those of empty windows."""
         if self.point_times == "sum":
             return np.zeros_like(tmax)
-        return np.where(count == 0, 0, tmax) if self.point_times == "count" else tmax
+        return np.where(count == 0, 0, tmax) if self.point_times == "count" else super()._time(tmax, count)
 
 
 def _operands(column: Column) -> tuple[Array, Array, Array]:
@@ -474,13 +489,13 @@ def _operands(column: Column) -> tuple[Array, Array, Array]:
 
 
 def _column(function: str, kind: Array, count: Array, floats: Array, ints: Array) -> Column:
-    """The results of windows that have one."""
+    """The results of windows that have one, in memory of their own."""
     if function == "count":
-        return Column.of(Kind.INT, count)
+        return Column.of(Kind.INT, count.copy())
     is_int = kind == INT_KIND
     with np.errstate(all="ignore"):
         if function == "sum":
-            return _numbers(floats[:, 0], ints[:, 0], is_int)
+            return _numbers(floats[:, 0].copy(), ints[:, 0].copy(), is_int)
         if function == "mean":
             total = np.where(is_int, ints[:, 0].astype(np.float64), floats[:, 0]) if is_int.any() else floats[:, 0]
             return Column.of(Kind.FLOAT, total / count)
