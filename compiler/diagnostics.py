@@ -63,10 +63,6 @@ class Source:
         stop = self._newlines[line - 1] if line <= len(self._newlines) else len(self.data)
         return self.data[start:stop]
 
-    def line_text(self, line: int) -> str:
-        """The text of line number `line`, without its newline."""
-        return decode(self.line_bytes(line))
-
     def snippet(self, span: Span) -> str:
         """The script's text at `span`."""
         return decode(self.data[span.start : span.stop])

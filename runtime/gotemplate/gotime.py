@@ -28,7 +28,6 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 YEAR_ONE = -719162 * DAY  # 0001-01-01 00:00 UTC, Go's zero time
-RFC3339 = "2006-01-02T15:04:05Z07:00"
 RFC3339_NANO = "2006-01-02T15:04:05.999999999Z07:00"
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",

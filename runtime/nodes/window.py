@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Groups, Marks, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Groups, Marks, Points, Segments, Text, Vocabulary
 from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.nodes.group import first_rows
+from tickc.runtime.nodes.kept import Kept
 from tickc.runtime.nodes.stream import YEAR_ONE
 
 # columns of the per-group i8 state of a time window
@@ -89,16 +90,16 @@ def time_windows(  # type: ignore[no-untyped-def]
     time, group, index, heads, tails, state, first, period, every, offset, align, fill, out_start, out_stop,
     out_tmax, out_row,
 ):  # fmt: skip
-    """Slices of the windows that the rows from `first` on complete.
+    """Slices of the windows that rows of groups i4[n] complete.
 
-    time: i8[n], group: i4[n]; rows before `first` are carried over. index: i8[n], rows by group in order of arrival;
+    time: i8[rows], where the rows stand from `first` on; index: where the rows of each group stand, in order of arrival;
     heads, tails: i8[groups], each group's part of it. state: i8[groups, 8]. Writes a slice of `index`, the batch time
-    and the row for each emission; returns how many.
+    and the row (from 0) for each emission; returns how many.
     """
     emitted = 0
-    for i in range(first, time.size):
+    for i in range(group.size):
         g = group[i]
-        t = time[i]
+        t = time[first + i]
         if state[g, OPEN] == 0:
             state[g, OPEN] = 1
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
@@ -154,22 +155,23 @@ def windows_at(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_windows(group, index, bounds, held, state, first, period, every, fill, out_start, out_stop, out_row):  # type: ignore[no-untyped-def]
-    """As `time_windows` for windows by count. bounds: i8[groups], where a group's part of `index` begins; held:
-    i8[groups], how many of its rows are in the list; state: i8[groups, 2], points so far and the next emission."""
+def count_windows(group, heads, tails, state, period, every, fill, out_start, out_stop, out_row):  # type: ignore[no-untyped-def]
+    """As `time_windows` for windows by count; state: i8[groups, 2], points so far and the next emission."""
     emitted = 0
-    for i in range(first, group.size):
+    for i in range(group.size):
         g = group[i]
         if state[g, 1] == 0:
             state[g, 1] = period if fill else every
-        held[g] += 1
+        tails[g] += 1
         state[g, 0] += 1
         if state[g, 0] == state[g, 1]:
             state[g, 1] += every
-            out_stop[emitted] = bounds[g] + held[g]
-            out_start[emitted] = out_stop[emitted] - min(period, state[g, 0])
+            out_stop[emitted] = tails[g]
+            out_start[emitted] = tails[g] - min(period, state[g, 0])
             out_row[emitted] = i
             emitted += 1
+        if tails[g] - heads[g] > period:
+            heads[g] = tails[g] - period
     return emitted
 
 
@@ -242,86 +244,58 @@ class Names:
         return Text(self.codes[group], self.vocabulary)
 
 
-NO_ROWS = Rows(np.zeros(0, np.int64), Text.of(()), Text.of(()), Text.of(()), {}, {})
-
-
 class _Window(Operator):
-    """What both windows share: rows that are kept between batches, and the group names."""
+    """What both windows share: rows that are kept by group, and the group names."""
 
-    def __init__(self, *, name: str) -> None:
+    STATE = ("kept", "names", "state", "groups")
+
+    def __init__(self, *, name: str, columns: int) -> None:
         super().__init__(name=name)
-        self.kept: Rows | None = None
-        self.kept_group = np.zeros(0, np.int32)
+        self.kept = Kept()
+        self.state = np.zeros((0, columns), np.int64)  # by group
         self.names = Names()
         self.groups = Groups()  # those of the input
 
-    def _join(self, batch: Points) -> tuple[Rows, Array, int]:
-        """The kept rows and the batch's, their groups, and where the batch begins."""
+    def _enter(self, batch: Points) -> tuple[Array, int]:
+        """Let the rows of a batch stand behind those that are kept: their groups, and where they begin."""
         self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
-        if self.kept is None or not len(self.kept):
-            return batch.rows, np.ascontiguousarray(batch.group), 0
-        rows = Rows.concat([self.kept, batch.rows])
-        return rows, np.concatenate([self.kept_group, batch.group]), len(self.kept)
+        self.state = grown(self.state, len(batch.groups))
+        group = np.ascontiguousarray(batch.group)
+        return group, self.kept.append(batch.rows, group, len(batch.groups))
 
-    def _keep(self, rows: Rows, group: Array, index: Array, begin: Array, end: Array) -> None:
-        """Keep the rows at index[begin[g]:end[g]] of each group, in order of arrival."""
-        sizes = end - begin
-        places = np.repeat(begin - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
-        chosen = np.sort(index[places])
-        self.kept, self.kept_group = rows.take(chosen), group[chosen]
-
-    def _kept_by_group(self) -> tuple[Rows, Array, Array]:
-        """The kept rows, i8[n] their places by group in order of arrival, and i8[groups + 1], where each begins."""
-        rows = self.kept if self.kept is not None else NO_ROWS
-        groups = len(self.groups)
-        index, begin = np.empty(len(rows), np.int64), np.empty(groups + 1, np.int64)
-        rows_by_group(self.kept_group, groups, index, begin)
-        return rows, index, begin
-
-    def _emit(
-        self, rows: Rows, index: Array, start: Array, stop: Array, tmax: Array, group: Array, seq: Array
-    ) -> Iterable[Batch]:
+    def _emit(self, start: Array, stop: Array, tmax: Array, group: Array, seq: Array) -> Iterable[Batch]:
         if len(start):
+            rows, index, start, stop = self.kept.slices(group, start, stop)
             yield Segments(rows, start, stop, tmax, group, self.groups, self.names.of(group), seq, index=index)
 
     def forget(self, codes: Array, groups: Groups) -> None:
         self.names.forget(codes, groups)
-        if self.kept is not None:
-            gone = np.zeros(len(groups), np.bool_)
-            gone[codes] = True
-            stay = ~gone[self.kept_group]
-            self.kept, self.kept_group = self.kept.take(stay), self.kept_group[stay]
+        self.kept.reserve(len(groups))
+        self.kept.forget(codes)
+        self.state = grown(self.state, len(groups))
+        self.state[codes] = 0
 
 
 class TimeWindow(_Window):
     """Emits the points of the last `period` every `every` (0: at every point), on event time."""
 
-    STATE = ("kept", "kept_group", "names", "state", "groups")
-
     def __init__(
         self, *, name: str, period: int, every: int = 0, align: bool = False, fill_period: bool = False
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, columns=8)
         self.period, self.every, self.align, self.fill_period = period, every, align, fill_period
-        self.state = np.zeros((0, 8), np.int64)
 
     def points(self, batch: Points) -> Iterable[Batch]:
-        rows, group, first = self._join(batch)
-        groups = len(batch.groups)
-        self.state = grown(self.state, groups)
-        index, begin = np.empty(len(rows), np.int64), np.empty(groups + 1, np.int64)
-        rows_by_group(group, groups, index, begin)
-        heads = begin[:-1].copy()
-        tails = heads + np.bincount(group[:first], minlength=groups)
-        out = np.empty((4, len(rows) - first), np.int64)
+        group, first = self._enter(batch)
+        out = np.empty((4, len(group)), np.int64)
+        kept = self.kept
         emitted = time_windows(
-            rows.time, group, index, heads, tails, self.state, first, *self._rule(), out[0], out[1], out[2], out[3]
+            kept.time, group, kept.index, kept.heads, kept.tails, self.state, first, *self._rule(), *out
         )
         start, stop, tmax, row = out[:, :emitted]
-        own = row - first
-        yield from self._emit(rows, index, start, stop, tmax, batch.group[own], batch.seq[own])
-        self._keep(rows, group, index, heads, tails)
+        yield from self._emit(start, stop, tmax, group[row], batch.seq[row])
+        kept.settle(group)
 
     def _rule(self) -> tuple[int, int, int, bool, bool]:
         offset = YEAR_ONE % self.every if self.every else 0
@@ -331,7 +305,6 @@ class TimeWindow(_Window):
         """A barrier emits as a point of its time would, and stays here."""
         barriers = marks.take(marks.kind == BARRIER)
         self.groups = marks.groups
-        self.state = grown(self.state, len(marks.groups))
         self.names.nameless(barriers.group, marks.groups)
         yield from self._emit_at(barriers.time, barriers.group, barriers.seq)
         if len(barriers) < len(marks):
@@ -344,49 +317,39 @@ class TimeWindow(_Window):
 
     def _emit_at(self, time: Array, group: Array, seq: Array) -> Iterable[Batch]:
         """The windows that end at times i8[m] of the groups i4[m], at which no point comes."""
-        rows, index, begin = self._kept_by_group()
-        heads, tails = begin[:-1].copy(), begin[1:].copy()
+        self.state = grown(self.state, len(self.groups))
+        kept = self.kept
+        kept.reserve(len(self.groups))
         out = np.empty((4, len(time)), np.int64)
         emitted = windows_at(
-            time, group, rows.time, index, heads, tails, self.state, *self._rule(), out[0], out[1], out[2], out[3]
+            time, group, kept.time, kept.index, kept.heads, kept.tails, self.state, *self._rule(), *out
         )
         start, stop, tmax, row = out[:, :emitted]
-        yield from self._emit(rows, index, start, stop, tmax, group[row], seq[row])
-        if self.kept is not None:
-            self._keep(rows, self.kept_group, index, heads, tails)
-
-    def forget(self, codes: Array, groups: Groups) -> None:
-        super().forget(codes, groups)
-        self.state[codes] = 0
+        yield from self._emit(start, stop, tmax, group[row], seq[row])
+        kept.settle(group)
 
 
 class CountWindow(_Window):
     """Emits the last `period_count` points after every `every_count` points of a group."""
 
-    STATE = ("kept", "kept_group", "names", "state", "groups")
-
     def __init__(self, *, name: str, period_count: int, every_count: int, fill_period: bool = False) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, columns=2)
         self.period, self.every, self.fill_period = period_count, every_count, fill_period
-        self.state = np.zeros((0, 2), np.int64)
 
     def points(self, batch: Points) -> Iterable[Batch]:
-        rows, group, first = self._join(batch)
-        groups = len(batch.groups)
-        self.state = grown(self.state, groups)
-        index, begin = np.empty(len(rows), np.int64), np.empty(groups + 1, np.int64)
-        rows_by_group(group, groups, index, begin)
-        held = np.bincount(group[:first], minlength=groups)
-        out = np.empty((3, len(rows) - first), np.int64)
+        group, _ = self._enter(batch)
+        out = np.empty((3, len(group)), np.int64)
+        kept = self.kept
         emitted = count_windows(
-            group, index, begin, held, self.state, first, self.period, self.every, self.fill_period, *out
+            group, kept.heads, kept.tails, self.state, self.period, self.every, self.fill_period, *out
         )
         start, stop, row = out[:, :emitted]
-        tmax = rows.time[index[stop - 1]]
-        own = row - first
-        yield from self._emit(rows, index, start, stop, tmax, batch.group[own], batch.seq[own])
-        end = begin[1:]
-        self._keep(rows, group, index, np.maximum(begin[:-1], end - self.period), end)
+        yield from self._emit(start, stop, self._last(stop), group[row], batch.seq[row])
+        kept.settle(group)
+
+    def _last(self, stop: Array) -> Array:
+        """i8[m] ns: the times of the last rows of slices."""
+        return self.kept.time[self.kept.index[stop - 1]]
 
     def marks(self, marks: Marks) -> Iterable[Any]:
         self.names.nameless(marks.group[marks.kind == BARRIER], marks.groups)
@@ -397,12 +360,6 @@ class CountWindow(_Window):
         count, following = self.state[: len(self.groups)].T
         never = following == (self.period if self.fill_period else self.every)
         group = np.flatnonzero((count > 0) & (never | (count > following - self.every))).astype(np.int32)
-        rows, index, begin = self._kept_by_group()
-        stop = begin[1:][group]
-        start = np.maximum(begin[group], stop - self.period)
-        return self._emit(rows, index, start, stop, rows.time[index[stop - 1]], group, np.full(len(group), AT_THE_END))
-
-    def forget(self, codes: Array, groups: Groups) -> None:
-        super().forget(codes, groups)
-        self.state = grown(self.state, len(groups))
-        self.state[codes] = 0
+        stop = self.kept.tails[group]
+        start = np.maximum(self.kept.heads[group], stop - self.period)
+        return self._emit(start, stop, self._last(stop), group, np.full(len(group), AT_THE_END))
