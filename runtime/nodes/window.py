@@ -92,7 +92,7 @@ def time_windows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Slices of the windows that rows of groups i4[n] complete.
 
-    time: i8[rows], where the rows stand from `first` on; index: where the rows of each group stand, in order of arrival;
+    time: i8[all], where the rows stand from `first` on; index: where those of each group stand, in order of arrival;
     heads, tails: i8[groups], each group's part of it. state: i8[groups, 8]. Writes a slice of `index`, the batch time
     and the row (from 0) for each emission; returns how many.
     """

@@ -1,0 +1,306 @@
+"""Rows that are kept by group: appended at the end, dropped at the front, at a cost that follows what comes and goes.
+
+The rows stand in columns that grow at their end. An index lists, for each group, where its rows stand, in order of
+arrival: a run of the index with room behind it, which moves to the end of the index when that is used up. When a third
+of the rows are gone, the rest moves together. So a row is copied a few times, however long it stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tickc.runtime.batch import DTYPES, STRING, Array, Column, Growing, Rows, Text, Vocabulary
+from tickc.runtime.kernel import kernel
+from tickc.runtime.kinds import Kind
+
+SLACK = 1024  # rows that may be gone before it is worth to move the others
+
+
+@kernel
+def room_wanted(group, heads, ends, filled):  # type: ignore[no-untyped-def]
+    """Count the rows of each group into `filled`, and mark the groups with too little room by negative `ends`; returns
+    the room in the index that they want."""
+    for i in range(group.size):
+        filled[group[i]] += 1
+    wanted = 0
+    for i in range(group.size):
+        g = group[i]
+        if ends[g] >= 0 and filled[g] > ends[g]:
+            wanted += 2 * (filled[g] - heads[g])
+            ends[g] = -1
+    return wanted
+
+
+@kernel
+def enter(group, first, index, used, heads, tails, ends, filled):  # type: ignore[no-untyped-def]
+    """List the rows first, first + 1, … of groups i4[n] behind `tails`, after `room_wanted`; returns how much of the
+    index is used then."""
+    for i in range(group.size):
+        g = group[i]
+        if ends[g] < 0:
+            shift = used - heads[g]
+            for k in range(heads[g], tails[g]):
+                index[k + shift] = index[k]
+            used += 2 * (filled[g] - heads[g])
+            ends[g] = used
+            heads[g] += shift
+            tails[g] += shift
+            filled[g] += shift
+    for i in range(group.size - 1, -1, -1):
+        g = group[i]
+        filled[g] -= 1
+        index[filled[g]] = first + i
+    return used
+
+
+@kernel
+def owners(index, heads, tails, owner):  # type: ignore[no-untyped-def]
+    """Write the group of each listed row into `owner`."""
+    for g in range(heads.size):
+        for k in range(heads[g], tails[g]):
+            owner[index[k]] = g
+
+
+@kernel
+def covered(group, start, stop, spans):  # type: ignore[no-untyped-def]
+    """How many places of the index slices of groups cover. spans: i8[groups, 3], zeros; of each group that occurs, the
+    number of the first and of the last of its slices, from 1."""
+    total = 0
+    for e in range(group.size):
+        g = group[e]
+        if spans[g, 0] == 0:
+            spans[g, 0] = e + 1
+            total -= start[e]
+        else:
+            total -= stop[spans[g, 1] - 1]
+        spans[g, 1] = e + 1
+        total += stop[e]
+    return total
+
+
+@kernel
+def gather(group, start, stop, spans, index, out):  # type: ignore[no-untyped-def]
+    """Copy what slices cover from `index` to `out`, and move the slices there; `spans` of `covered` are zeros again."""
+    used = 0
+    for e in range(group.size):
+        g = group[e]
+        if spans[g, 0] == e + 1:
+            begin = start[e]
+            end = stop[spans[g, 1] - 1]
+            for k in range(begin, end):
+                out[used + k - begin] = index[k]
+            spans[g, 2] = used - begin
+            used += end - begin
+        shift = spans[g, 2]
+        if spans[g, 1] == e + 1:
+            spans[g, 0] = 0
+            spans[g, 1] = 0
+        start[e] += shift
+        stop[e] += shift
+
+
+class Kept:
+    """The rows that a node keeps of each group. heads, tails: i8[groups], a group's rows are those at
+    index[heads[g]:tails[g]], in order of arrival. Who uses it moves them: the heads where rows go, the tails over rows
+    that were appended."""
+
+    def __init__(self) -> None:
+        self._clear(0)
+
+    def _clear(self, groups: int) -> None:
+        self.buffer = Buffer()
+        self.index = np.zeros(0, np.int64)
+        self.used = 0  # of the index
+        self.heads, self.tails = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+        self._ends = np.zeros(groups, np.int64)  # of each group's room
+        self._filled = np.zeros(groups, np.int64)  # the tails, between two rounds
+        self._spans = np.zeros((groups, 3), np.int64)
+        self._look = SLACK  # rows in the buffer at which to look how many are gone
+
+    def __len__(self) -> int:
+        """How many rows are kept."""
+        return int((self.tails - self.heads).sum())
+
+    @property
+    def time(self) -> Array:
+        """i8[n] ns: the times of all rows that stand here, also of those that are gone."""
+        return self.buffer.time.values
+
+    def append(self, rows: Rows, group: Array, groups: int) -> int:
+        """Let rows of groups i4[n] follow, listed behind the tails; the place of the first of them."""
+        self.reserve(groups)
+        wanted = room_wanted(group, self.heads, self._ends, self._filled)
+        if self.used + wanted > len(self.index):
+            index = np.zeros(max(self.used + wanted, 2 * len(self.index)), np.int64)
+            index[: self.used] = self.index[: self.used]
+            self.index = index
+        first = len(self.buffer)
+        self.used = enter(group, first, self.index, self.used, self.heads, self.tails, self._ends, self._filled)
+        self.buffer.append(rows)
+        return first
+
+    def settle(self, group: Array) -> None:
+        """End a round in which rows of these groups came: the tails are where their rows end. Moves the rows together
+        where many are gone."""
+        self._filled[group] = self.tails[group]
+        if len(self.buffer) < self._look:
+            return
+        listed, spare = len(self), len(self.heads) + SLACK
+        if 2 * (len(self.buffer) - listed) > listed + spare or self.used > 4 * listed + spare:
+            self.restore(self.snapshot())
+        self._look = len(self.buffer) + (listed + spare) // 4
+
+    def slices(self, group: Array, start: Array, stop: Array) -> tuple[Rows, Array | None, Array, Array]:
+        """What slices of the index cover: rows, an index into them or None where they stand as listed, and the slices
+        in it. group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one."""
+        start, stop = start.copy(), stop.copy()
+        index = np.empty(covered(group, start, stop, self._spans), np.int64)
+        gather(group, start, stop, self._spans, self.index, index)
+        rows = self.buffer.rows()
+        if 2 * len(index) < len(rows):
+            return rows.take(index), None, start, stop
+        return rows, index, start, stop
+
+    def forget(self, codes: Array) -> None:
+        """Drop the rows of groups."""
+        self.heads[codes] = self.tails[codes]
+
+    def reserve(self, groups: int) -> None:
+        """Make room for so many groups."""
+        missing = max(groups, 2 * len(self.heads)) - len(self.heads)
+        if groups > len(self.heads):
+            none = np.zeros(missing, np.int64)
+            self.heads, self.tails = np.concatenate([self.heads, none]), np.concatenate([self.tails, none])
+            self._ends, self._filled = np.concatenate([self._ends, none]), np.concatenate([self._filled, none])
+            self._spans = np.concatenate([self._spans, np.zeros((missing, 3), np.int64)])
+
+    def snapshot(self) -> Any:
+        """The kept rows in order of arrival, their groups (i4[n]), and how many groups there is room for."""
+        owner = np.full(len(self.buffer), -1, np.int32)
+        owners(self.index, self.heads, self.tails, owner)
+        there = np.flatnonzero(owner >= 0)
+        return [self.buffer.rows().take(there), owner[there], len(self.heads)]
+
+    def restore(self, saved: Any) -> None:
+        rows, group, groups = saved
+        self._clear(groups)
+        self.append(rows, group, groups)
+        self.tails += np.bincount(group, minlength=groups)
+        self._filled[:] = self.tails
+
+
+class Buffer:
+    """Rows that grow at their end."""
+
+    def __init__(self) -> None:
+        self.time = Growing(np.zeros(0, np.int64))
+        self.places = (_Texts(), _Texts(), _Texts())  # name, database, policy
+        self.tags: dict[str, _Texts] = {}
+        self.fields: dict[str, _Values] = {}
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def append(self, rows: Rows) -> None:
+        """Let rows follow; a column that either lacks is absent there."""
+        n, m = len(self), len(rows)
+        for own, text in zip(self.places, (rows.name, rows.database, rows.policy)):
+            own.append(text)
+        for name in rows.tags:
+            if name not in self.tags:
+                self.tags[name] = _Texts()
+                self.tags[name].append(_no_text(n))
+        for name, tag in self.tags.items():
+            tag.append(rows.tags[name] if name in rows.tags else _no_text(m))
+        for name in rows.fields:
+            if name not in self.fields:
+                self.fields[name] = _Values()
+                self.fields[name].append(Column.absent(n))
+        for name, values in self.fields.items():
+            values.append(rows.field(name))
+        self.time.extend(rows.time, m)
+
+    def rows(self) -> Rows:
+        """The rows so far; later ones do not change them."""
+        name, database, policy = (own.text() for own in self.places)
+        tags = {k: v.text() for k, v in self.tags.items()}
+        return Rows(self.time.values, name, database, policy, tags, {k: v.column() for k, v in self.fields.items()})
+
+
+def _no_text(n: int) -> Text:
+    return Text(np.broadcast_to(np.int32(-1), (n,)), Vocabulary())
+
+
+class _Texts:
+    """A column of strings that grows at its end; without storage for the rows while all are the same."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.vocabulary = Vocabulary()
+        self.own = True  # whether the vocabulary is no one else's
+        self.same: int | None = None  # the code of all rows
+        self.codes = Growing(np.zeros(0, np.int32))
+
+    def append(self, text: Text) -> None:
+        m = len(text)
+        if not m:
+            return
+        constant = text.codes.strides == (0,)
+        if not self.n:
+            self.vocabulary, self.own = text.vocabulary, False
+            if constant:
+                self.same = int(text.codes[0])
+            else:
+                self.codes = Growing(text.codes)
+        elif not (constant and self.same is not None and text.at(0) == self._word(self.same)):
+            if self.same is not None:
+                self.codes, self.same = Growing(np.full(self.n, self.same, np.int32)), None
+            if text.vocabulary is not self.vocabulary and not self.own:
+                self.vocabulary, self.own = Vocabulary(self.vocabulary.strings), True
+            self.codes.extend(text.recode(self.vocabulary).codes, m)
+        self.n += m
+
+    def _word(self, code: int) -> str | None:
+        return None if code < 0 else self.vocabulary.strings[code]
+
+    def text(self) -> Text:
+        if self.same is not None:
+            return Text(np.broadcast_to(np.int32(self.same), (self.n,)), self.vocabulary)
+        return Text(self.codes.values, self.vocabulary)
+
+
+class _Values:
+    """A column of a field that grows at its end."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.kinds: Kind | Growing = Kind.MISSING
+        self.data: dict[Kind, Growing | _Texts] = {}
+
+    def append(self, column: Column) -> None:
+        m = column.n
+        if not self.n:
+            self.kinds = column.kinds if isinstance(column.kinds, Kind) else Growing(column.kinds)
+        elif isinstance(self.kinds, Kind) and self.kinds is not column.kinds:
+            self.kinds = Growing(np.full(self.n, self.kinds, np.uint8))
+        if self.n and isinstance(self.kinds, Growing):
+            self.kinds.extend(column.kinds_array(), m)
+        for kind in sorted(column.data.keys() - self.data.keys()):
+            if kind is STRING:
+                self.data[kind] = _Texts()
+                self.data[kind].append(_no_text(self.n))
+            else:
+                self.data[kind] = Growing(np.zeros(self.n, DTYPES[kind]))
+        for kind, values in self.data.items():
+            if isinstance(values, _Texts):
+                values.append(column.data.get(kind) or _no_text(m))
+            else:
+                values.extend(column.data.get(kind, 0), m)
+        self.n += m
+
+    def column(self) -> Column:
+        kinds = self.kinds if isinstance(self.kinds, Kind) else self.kinds.values
+        data = {k: v.text() if isinstance(v, _Texts) else v.values for k, v in sorted(self.data.items())}
+        return Column(kinds, data, self.n)
