@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import time as clock
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tickc.runtime.ahead import Ahead
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
 from tickc.runtime.emitted import Emitted, emitted
@@ -25,6 +26,7 @@ from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Tables
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError
+from tickc.runtime.team import MOST, cores
 from tickc.runtime.udf import closing
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Options:
     that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
     protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows are in
     flight. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
+    workers: threads that compute, beside those that read; None: one for each processor, up to MOST.
     """
 
     start: int | None = None
@@ -57,6 +60,7 @@ class Options:
     batch_rows: int = BATCH_ROWS
     clock: str = "data"
     flush: bool = False
+    workers: int | None = None
 
 
 @dataclass
@@ -153,6 +157,8 @@ class Run:
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
+        self.ahead = Ahead(graph, options.workers or min(cores(), MOST))
+        self._read: deque[int] = deque()  # points that were read when what is under way was sent
         self.over = False
         self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
@@ -176,7 +182,7 @@ class Run:
         for outputs in self._rounds():
             self._write(list(outputs), sinks)
             self.summary.points_entered = self.graph.entered
-            self.summary.points_read = self.input.rows_read
+            self.summary.points_read = self._read.popleft() if self._read else self.input.rows_read
             self.summary.seconds = clock.perf_counter() - began
             yield self.summary
         self.over = True
@@ -242,9 +248,15 @@ class Run:
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
-        for entering in self.asked or (self._entering() if self.runs is None else self._answers(self.runs)):
-            yield self.graph.feed(entering)
+        given = self.asked or (self._entering() if self.runs is None else self._answers(self.runs))
+        yield from self.ahead.rounds(self._counted(given))
         yield self.graph.end(flush=self.flush)
+
+    def _counted(self, given: Iterable[Entering]) -> Iterator[Entering]:
+        """What is given; how many points were read for it is noted, as it comes out later."""
+        for some in given:
+            self._read.append(self.input.rows_read)
+            yield some
 
     def _entering(self) -> Iterator[Rows]:
         """The rows of the input, as they enter a stream task."""
@@ -354,7 +366,7 @@ def _identity(run: Run, task: str, form: str, write_to: Destination | None) -> d
     """What has to be the same for one run to go on with another, by what a user calls it."""
     from importlib.metadata import version
 
-    options = {k: v for k, v in asdict(run.options).items() if k != "batch_rows"}
+    options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers")}
     return {
         "the script": hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest(),
         "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},
@@ -377,7 +389,7 @@ def _follow(
         for summary in closing(run.graph, run.steps(sinks)):
             if on_step:
                 on_step(run.input, summary)
-            if checkpoints is not None and not run.over and checkpoints.due():
+            if checkpoints is not None and not run.over and checkpoints.due() and run.ahead.settled():
                 checkpoints.save({"run": run.snapshot(), "sinks": folder.mark()}, summary.points_read)
                 folder.staging.keep = True
     except TaskFailed:
@@ -504,6 +516,9 @@ def _notes(run: Run) -> Iterator[str]:
             yield f"{name}: {n:,} events were not delivered: {reason}"
     if run.delivery is not None:
         yield from run.delivery.notes()
+    if (run.options.workers or 1) > 1 and run.graph.keeps_time():
+        names = ", ".join(op.name for op in run.graph.timers)
+        yield f"one thread computed: what the task does hangs on the time that {names} must keep"
 
 
 def _of_measurements(reads: Mapping[str, Any]) -> str:

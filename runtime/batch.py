@@ -6,6 +6,7 @@ Everything here is immutable except `Vocabulary` and `Groups`, which only grow, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,8 +23,11 @@ STRING = Kind.STRING
 DTYPES = {Kind.FLOAT: np.float64, Kind.INT: np.int64, Kind.BOOL: np.bool_, Kind.DURATION: np.int64}
 
 
+_GROWING = threading.Lock()  # held by the thread that adds to a vocabulary
+
+
 class Vocabulary:
-    """Distinct strings with dense codes; grows only."""
+    """Distinct strings with dense codes; grows only. Threads may share it."""
 
     __slots__ = ("codes", "strings")
 
@@ -37,9 +41,15 @@ class Vocabulary:
     def code(self, text: str) -> int:
         """The code of `text`, which is added where it is new."""
         known = self.codes.get(text)
-        if known is None:
-            known = self.codes[text] = len(self.strings)
-            self.strings.append(text)
+        return self._add(text) if known is None else known
+
+    def _add(self, text: str) -> int:
+        with _GROWING:
+            known = self.codes.get(text)
+            if known is None:
+                known = len(self.strings)
+                self.strings.append(text)  # before the code is known, so that a code always has its string
+                self.codes[text] = known
         return known
 
     def encode(self, texts: Iterable[str]) -> Array:
@@ -454,7 +464,7 @@ class Groups:
     def tags(self, codes: Array) -> dict[str, Text]:
         """The tags of the groups `codes` (i4[n]) as columns of n: a dimension that a group lacks is absent, one that
         its points lack is the empty string."""
-        return {dim: Text(values.values[codes], self.words[dim]) for dim, values in self.values.items()}
+        return {dim: Text(values.values[codes], self.words[dim]) for dim, values in [*self.values.items()]}
 
     def snapshot(self) -> list[Any]:
         """The columns."""

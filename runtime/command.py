@@ -66,7 +66,7 @@ def _run(build: Callable[[], Graph], reads: Mapping[str, Any], o: argparse.Names
 
     options = Options(
         start=o.start, stop=o.stop, measurement=o.measurement, tags=o.tags, fields=o.fields, sort=o.sort,
-        precision=o.precision, clock=o.clock, flush=o.flush,
+        precision=o.precision, clock=o.clock, flush=o.flush, workers=o.workers,
     )  # fmt: skip
     graph = provide(build(), _udfs(o.config), Path(sys.argv[0]).stem)
     heed_hangup(op.name for op in graph.operators)
@@ -130,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
+    def count(text: str) -> int:
+        if not text.isdecimal() or not int(text):
+            raise argparse.ArgumentTypeError("a whole number from 1 on")
+        return int(text)
+
     name = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(
         prog=f"python {name}",
@@ -150,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="ns", help="of times in line protocol")
     parser.add_argument("--clock", choices=CLOCKS, default="data", help="what barriers, stats and deadmans follow")
     parser.add_argument("--flush", action="store_true", help="what is open at the end of the input comes out too")
+    parser.add_argument(
+        "--workers", type=count, metavar="N", help="threads that compute (one for each processor, up to 4)"
+    )
     parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the output")
     parser.add_argument("--config", metavar="FILE", help="declares user-defined functions, whose programs may be run")
     parser.add_argument("--handlers", action="store_true", help="call log, post and tcp handlers; post for httpPost")

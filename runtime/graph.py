@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tickc.runtime.batch import DELETE, Array, Batch, Groups, Marks, Points, Rows, Segments
+from tickc.runtime.team import Team
 
 NEVER = -(2**63)  # a time before all others
 AT_THE_END = 2**63 - 1  # seq of what the end of the input brings
@@ -38,6 +39,18 @@ class Output:
 
 class TaskFailed(Exception):
     """The task ends here, as Kapacitor ends it; the text is `<node name>: <message>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Batches that are yet to be made, of rows alone: neither the operator's state nor anything else is touched."""
+
+    make: Callable[[], Iterable[Batch]]
+
+
+def made_now(some: Batch | Later) -> Iterable[Batch]:
+    """A batch as it is, or those that are yet to be made."""
+    return some.make() if isinstance(some, Later) else (some,)
 
 
 class Clock:
@@ -84,9 +97,11 @@ class Operator:
 
     STATE: tuple[str, ...] = ()  # names of attributes that a snapshot holds
     pours: ClassVar[bool] = False  # whether it may give more in one round than memory should hold
+    alone: bool = False  # whether it touches nothing that other operators of the graph do, but what they give to it
 
     def __init__(self, *, name: str) -> None:
         self.name = name
+        self.defers = False  # whether it may give `Later` in the stead of batches
         self.errors: Counter[str] = Counter()
         self.outputs: list[Output] = []
 
@@ -154,6 +169,10 @@ class Operator:
         """What is to be told of a run that has ended, a line each."""
         return ()
 
+    def later(self, make: Callable[[], Iterable[Batch]]) -> Iterable[Any]:
+        """What `make` makes of rows alone, now or later (see `Later`)."""
+        return (Later(make),) if self.defers else make()
+
     def attach(self, graph: Graph) -> None:
         """Called when the operator has been added to a graph."""
 
@@ -177,6 +196,8 @@ class Operator:
 
 class Entry(Operator):
     """Where data enter the graph. seen: how many rows or batches have, at all entries: the next `seq`."""
+
+    alone = True
 
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name)
@@ -259,11 +280,12 @@ class Graph:
         self.operators: list[Operator] = []
         self.parents: list[tuple[int, ...]] = []
         self.shared: dict[str, Any] = {}  # what operators of the graph have in common, by a name of their own
+        self.team = Team()  # the threads that operators may ask for help
         self.clock = Clock()
         self.timers: list[Operator] = []  # operators that want to be called at certain times
-        self.entered = 0  # points that sources took
+        self.entered = 0  # points that sources took, in rounds that were given out
         self.rounds = 0  # that have begun
-        self.branches: dict[int, list[int] | None] = {}  # see _branch
+        self.branches: dict[int, list[int] | None] = {}  # see branch
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
@@ -312,13 +334,13 @@ class Graph:
         failures: dict[int, TaskFailed] = {}  # by operator; what came out before goes on to the end of the round
         for i, op in enumerate(self.operators):
             made[i] = list(batches.get(i, ()))
-            branch = self._branch(i) if op.pours else None
+            branch = self.branch(i) if op.pours else None
             try:
-                for batch in () if i in failures else self._worked(i, made, time, last, flush):
+                for batch in () if i in failures else self.worked(i, made, time, last, flush):
                     if branch is None:
                         made[i].append(batch)
                     else:
-                        yield from self._poured(i, batch, branch, failures)
+                        yield from self.poured(i, batch, branch, failures)
             except TaskFailed as error:
                 failures[i] = error
             for p in self.parents[i]:
@@ -330,9 +352,14 @@ class Graph:
         if failures:
             raise next(iter(failures.values()))
 
-    def _worked(
-        self, i: int, made: Mapping[int, Sequence[Batch]], time: int | None, last: bool, flush: bool
-    ) -> Iterator[Batch]:
+    def worked(
+        self,
+        i: int,
+        made: Mapping[int, Sequence[Any]],
+        time: int | None = None,
+        last: bool = False,
+        flush: bool = False,
+    ) -> Iterator[Any]:
         """What an operator makes in a round."""
         op = self.operators[i]
         if self.parents[i]:
@@ -344,7 +371,7 @@ class Graph:
         if last:
             yield from op.finish()
 
-    def _branch(self, i: int) -> list[int] | None:
+    def branch(self, i: int) -> list[int] | None:
         """The operators below one, in topological order; None where one of them has other parents, too."""
         if i not in self.branches:
             below = {i}
@@ -354,7 +381,7 @@ class Graph:
             self.branches[i] = sorted(below - {i}) if tree else None
         return self.branches[i]
 
-    def _poured(self, i: int, batch: Batch, branch: Sequence[int], failures: dict[int, TaskFailed]) -> Iterator[Output]:
+    def poured(self, i: int, batch: Batch, branch: Sequence[int], failures: dict[int, TaskFailed]) -> Iterator[Output]:
         """Send one batch of an operator down its branch at once, so that the next one need not be in memory with it."""
         made: dict[int, list[Batch]] = {i: [batch]}
         for j in branch:
@@ -362,53 +389,62 @@ class Graph:
             made[j] = []
             try:
                 for out in () if j in failures or not made[parent] else op.round([made[parent]]):
-                    made[j].append(out)
+                    made[j].extend(made_now(out))
             except TaskFailed as error:
                 failures[j] = error
             yield from op.outputs
             op.outputs.clear()
 
     def run(
-        self, batches: Iterable[Entering], *, last: bool = True, clock: str | None = None, flush: bool = False
+        self,
+        batches: Iterable[Entering],
+        *,
+        last: bool = True,
+        clock: str | None = None,
+        flush: bool = False,
+        workers: int = 1,
     ) -> Iterator[Output]:
         """Send the rows of a stream task, or the batches of a batch task, through the graph; yields what leaves it, and
         at last what the end releases.
 
         last: whether the input ends after `batches`. clock: see `follow`; None: as it is. flush: what is open when the
-        input ends comes out.
+        input ends comes out. workers: threads that compute; the results are the same.
         """
+        from tickc.runtime.ahead import Ahead
+
         if clock is not None:
             self.follow(clock)
-        for some in batches:
-            yield from self.feed(some)
+        for outputs in Ahead(self, workers).rounds(batches):
+            yield from outputs
         if last:
             yield from self.end(flush=flush)
 
     def feed(self, some: Entering) -> Iterator[Output]:
         """Let rows or batches enter; yields what leaves the graph."""
-        return self._feed_rows(some) if isinstance(some, Rows) else self._feed_batches(some)
+        entering = self.admit(some)
+        self.entered += sum(len(batch.rows) for batch in entering.values())
+        if entering and self.keeps_time():
+            yield from self._feed_in_time(entering)
+        elif entering:
+            yield from self.push({i: [points] for i, points in entering.items()})
 
-    def _feed_rows(self, rows: Rows) -> Iterator[Output]:
-        entering: dict[int, Batch] = {
+    def admit(self, some: Entering) -> dict[int, Batch]:
+        """What enters of rows or batches, by the place of the entry."""
+        return self._admit_rows(some) if isinstance(some, Rows) else self._admit_batches(some)
+
+    def _admit_rows(self, rows: Rows) -> dict[int, Batch]:
+        return {
             i: points
             for i, op in enumerate(self.operators)
             if isinstance(op, Source) and (points := op.rows(rows)) is not None
         }
-        yield from self._enter(entering)
 
-    def _feed_batches(self, entering: Mapping[int, Segments]) -> Iterator[Output]:
+    def _admit_batches(self, entering: Mapping[int, Segments]) -> dict[int, Batch]:
         entries = [op for op in self.operators if isinstance(op, Entry)]
         first = entries[0].seen
         for op in entries:
             op.seen = first + sum(len(batches) for batches in entering.values())
-        yield from self._enter({i: b.with_seq(b.seq + first) for i, b in entering.items() if len(b)})
-
-    def _enter(self, entering: dict[int, Batch]) -> Iterator[Output]:
-        self.entered += sum(len(batch.rows) for batch in entering.values())
-        if entering and self._timed():
-            yield from self._feed_in_time(entering)
-        elif entering:
-            yield from self.push({i: [points] for i, points in entering.items()})
+        return {i: b.with_seq(b.seq + first) for i, b in entering.items() if len(b)}
 
     def end(self, *, flush: bool = False) -> Iterator[Output]:
         """The input has ended; yields what that releases. flush: what is open comes out too."""
@@ -420,7 +456,7 @@ class Graph:
 
         Without effect where the clock is past `time` already, or does not run.
         """
-        if not self._timed() or time <= self.clock.now:
+        if not self.keeps_time() or time <= self.clock.now:
             return
         while self.clock.now != NEVER and (due := self._due(self.clock.now)) < time:
             yield from self._round_of_time(due, self._next_seq())
@@ -428,7 +464,8 @@ class Graph:
 
     # -- time
 
-    def _timed(self) -> bool:
+    def keeps_time(self) -> bool:
+        """Whether rounds of time are between those of rows."""
         return self.clock.on and bool(self.timers)
 
     def _due(self, clock: int) -> int:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import pickle
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ R = TypeVar("R")
 
 COMPILE_AFTER = 20_000  # elements; about where interpreting costs as much as loading Numba and the cached code
 COMPILED_AS = "callees inlined by LLVM"  # part of the key of cached machine code
+_BUILDING = threading.RLock()  # held by the thread that makes machine code's dispatchers, which others are to use too
 
 
 def interpreting_is_a_choice() -> bool:
@@ -72,13 +74,14 @@ class Kernel(Generic[P, R]):
 
     def machine(self) -> Callable[P, R]:
         """The compiled form (a Numba dispatcher), with the kernels that it calls compiled too."""
-        if self._machine is None:
-            import numba
+        with _BUILDING:
+            if self._machine is None:
+                import numba
 
-            function = self._with({name: k._inlined() for name, k in self._callees().items()})
-            dispatcher = numba.njit(**self.how)(function)
-            _enable_cache(dispatcher, function, self.fingerprint())
-            self._machine = dispatcher
+                function = self._with({name: k._inlined() for name, k in self._callees().items()})
+                dispatcher = numba.njit(**self.how)(function)
+                _enable_cache(dispatcher, function, self.fingerprint())
+                self._machine = dispatcher
         return self._machine
 
     def compiled(self) -> bool:

@@ -38,7 +38,7 @@ def _built(case: Path) -> bool:
 
 
 BUILT = [pytest.param(c, id=c.name) for c in sorted(CASES.iterdir()) if (c / "case.tick").exists() and _built(c)]
-WAYS = ["whole", "rows", "cuts", "restored", "loops", "unoptimised"]
+WAYS = ["whole", "rows", "cuts", "restored", "loops", "unoptimised", "workers"]
 
 
 class Case:
@@ -76,11 +76,11 @@ class Case:
 Cut = Callable[[int], list[int]]  # from the number of rows or batches of a round to where it is cut
 
 
-def collect(case: Case, task: Task, cut: Cut = lambda n: []) -> dict[str, Any]:
+def collect(case: Case, task: Task, cut: Cut = lambda n: [], workers: int = 1) -> dict[str, Any]:
     """The results of a run in pieces."""
     results, graph = Results(task.name), task.build()
     try:
-        for output in graph.run(pieces(case.given(graph), cut)):
+        for output in graph.run(pieces(case.given(graph), cut), workers=workers):
             results.add(output)
     except TaskFailed as error:
         results.failure = str(error)
@@ -160,6 +160,9 @@ def check_way(case: Case, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
             case.check(collect(case, task, lambda n: list(range(n))))
         case "cuts" | "loops":
             case.check(collect(case, task, lambda n: [chance.randrange(n + 1) for _ in range(5)]))
+        case "workers":
+            some = collect(case, task, lambda n: list(range(0, n, max(n // 12, 1))), chance.choice([2, 3, 8]))
+            case.check(some)
         case "restored":
             case.check(restored(case, task, chance))
 

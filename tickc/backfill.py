@@ -48,9 +48,9 @@ def backfill(
     With `output`, a folder, the results are written there (see tickc.runtime.outputs) and a Summary is returned;
     without one, {sink name: pyarrow.Table} with the columns `time`, tags and fields (`.log(NAME)` under NAME).
 
-    start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: accepted; one thread computes whatever it says,
-    the next batches are decoded in the background. measurement: of rows that do not say theirs. tags, fields: columns
-    that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
+    start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: threads that compute, by default as many as
+    there are processors, up to 4; the results do not depend on it. measurement: of rows that do not say theirs. tags,
+    fields: columns that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
     names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and deadmans
     follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
     is open when the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called
@@ -83,6 +83,7 @@ def backfill(
         batch_rows=batch_rows or engine.BATCH_ROWS,
         clock=clock,
         flush=flush,
+        workers=workers,
     )
     try:
         summary, tables = engine.backfill(

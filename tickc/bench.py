@@ -111,6 +111,7 @@ def measure(
         stop=nanoseconds(stop),
         format=input_format,
         batch_rows=batch_rows or BATCH_ROWS,
+        workers=1,  # so that the time of operators is their own
         **reading,
     )
     made = [_run(task, inputs, options, format) for _ in range(repeat)]

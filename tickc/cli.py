@@ -805,7 +805,7 @@ def _write_results(path: str, document: str) -> None:
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Accepted; for now one thread computes, while others decode the next batches.",
+    help="Threads that compute; results do not depend on it. [default: one for each processor, up to 4]",
 )
 @click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")

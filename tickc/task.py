@@ -75,6 +75,7 @@ class Task:
         graph: Graph | None = None,
         clock: str = "wall",
         flush: bool = False,
+        workers: int = 1,
         handlers: bool = False,
         allow_exec: bool = False,
     ) -> Iterator[Output]:
@@ -82,11 +83,12 @@ class Task:
 
         graph: of the task, where it was built before. clock: what barriers, statistics and deadmans follow: "wall",
         which a replay outruns, so that they never strike, or "data", the times of the points. flush: what is open when
-        the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called and data
-        posted; allow_exec: whether programs are run, too.
+        the input ends, windows and the like, comes out. workers: threads that compute; the results do not depend on
+        it. handlers: whether the handlers of alerts are called and data posted; allow_exec: whether programs are run,
+        too.
         """
         graph = self.build() if graph is None else graph
-        outputs = graph.run(batches, clock=clock, flush=flush)
+        outputs = graph.run(batches, clock=clock, flush=flush, workers=workers)
         return closing(graph, self.reaching(graph, outputs, handlers=handlers, allow_exec=allow_exec))
 
     def reaching(

@@ -23,6 +23,8 @@ def select(rows: Rows, tags: Names, fields: Names) -> Rows:
 class Select(Operator):
     """Only some of the columns go on."""
 
+    alone = True
+
     def __init__(self, *, name: str, tags: Names = None, fields: Names = None) -> None:
         super().__init__(name=name)
         self.tags, self.fields = tags, fields
@@ -39,6 +41,7 @@ class Chain(Operator):
         self.steps = tuple(steps)
         for step in self.steps:
             step.outputs = self.outputs  # what a step sends leaves the graph in the order of calls
+        self.alone = all(step.alone for step in self.steps)
 
     def attach(self, graph: Graph) -> None:
         for step in self.steps:

@@ -274,6 +274,7 @@ class Combine(Operator):
     """
 
     STATE = ("lambdas", "runs", "retagging")
+    alone = True
 
     def __init__(
         self,
@@ -472,6 +473,7 @@ class Flatten(Operator):
     """
 
     STATE = ("runs", "left")
+    alone = True
 
     def __init__(
         self,

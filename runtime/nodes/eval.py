@@ -17,6 +17,7 @@ class Where(Operator):
     """Keeps the points for which the predicate holds; a batch that loses all its points stays, empty."""
 
     STATE = ("predicate",)
+    alone = True
 
     def __init__(self, *, name: str, predicate: Expr) -> None:
         super().__init__(name=name)
@@ -56,6 +57,7 @@ class Eval(Operator):
     """Sets fields (and tags) to the values of lambdas; a point on which one cannot be evaluated is dropped."""
 
     STATE = ("lambdas", "retagging", "batches")
+    alone = True
 
     def __init__(
         self,

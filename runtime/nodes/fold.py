@@ -12,14 +12,13 @@ a second accumulator holds what would be left.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Text
-from tickc.runtime.graph import AT_THE_END, Operator
+from tickc.runtime.graph import AT_THE_END, Graph, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.resolve import NONE
@@ -38,6 +37,7 @@ from tickc.runtime.nodes.window import (
     grown,
     ring_insert,
 )
+from tickc.runtime.team import Team
 
 # i8 state of a group after the ring's: points since the last purge, the insertion that fills the ring's last slot (0:
 # none will), whether that point was late (ALL: the second accumulator holds every point, see open_window), points that
@@ -369,6 +369,7 @@ class JoinedFolds(Operator):
     a result, named `stream_name` or as its group. The windows of all aggregates end at the same rows."""
 
     STATE = ("names", "folds", "groups")
+    alone = True
 
     def __init__(
         self,
@@ -389,7 +390,10 @@ class JoinedFolds(Operator):
         self.names = Names()
         self.groups = Groups()  # those of the input
         self._results = [_Results(0) for _ in aggregates]  # of the last batch
-        self._pool: ThreadPoolExecutor | None = None  # each aggregate has a state of its own, so they can run at once
+        self.team = Team()
+
+    def attach(self, graph: Graph) -> None:
+        self.team = graph.team
 
     def points(self, batch: Points) -> Iterable[Batch]:
         self.groups = batch.groups
@@ -397,13 +401,11 @@ class JoinedFolds(Operator):
         if len(self._results[0].row) < len(batch):
             self._results = [_Results(len(batch)) for _ in self.folds]
         results = self._results
-        run = self._pool.map if self._pool is not None and len(batch) >= SIDE_BY_SIDE else map
+        run = self.team.map if len(batch) >= SIDE_BY_SIDE else map  # each aggregate has a state of its own
         counts = list(run(self._fold, self.folds, repeat(batch), results))
         for fold, (_, wrong) in zip(self.folds, counts):
             if wrong:
                 self.errors[f"field {fold.field} is missing or of another type"] += wrong
-        if self._pool is None and len(self.folds) > 1:  # after the first batch, which compiles the kernel
-            self._pool = ThreadPoolExecutor(len(self.folds), thread_name_prefix="tickc-fold")
         row = results[0].row[: counts[0][0]]
         yield from self._emit(batch.group[row], batch.seq[row], results)
 

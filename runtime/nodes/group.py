@@ -312,6 +312,7 @@ class GroupBy(Operator):
     """`|groupBy()`: new dimensions. On a batch edge the batches of one time are split anew (see regroup)."""
 
     STATE = ("grouping", "regroup", "batches")
+    alone = True
 
     def __init__(
         self, *, name: str, dims: Sequence[str] | str = (), exclude: Sequence[str] = (), by_measurement: bool = False

@@ -148,6 +148,7 @@ class InfluxQL(Operator):
     """
 
     STATE = ("names", "node", "runs", "run_names", "kept", "kept_group", "transform", "groups", "retagging")
+    alone = True
 
     def __init__(
         self,
@@ -338,16 +339,17 @@ class InfluxQL(Operator):
 
     # Reducing
 
-    def _reduce(self, slices: Slices, groups: Groups) -> Iterable[Batch]:
+    def _reduce(self, slices: Slices, groups: Groups) -> Iterable[Any]:
         slices = self._survivors(slices)
         if not len(slices):
-            return
-        if self.function in SELECTORS:
-            yield from self._select(slices, groups)
-        elif self.function in TO_BATCH:
-            yield from self._collect(slices, groups)
-        else:
-            yield self._aggregate(slices, groups)
+            return ()
+        if self.function in TO_BATCH:
+            return self._collect(slices, groups)
+        if self.function in AGGREGATES:
+            return self.later(lambda: (self._aggregate(slices, groups),))
+        if self.own_tags:
+            return self._select(slices, groups)
+        return self.later(lambda: self._select(slices, groups))
 
     def _survivors(self, slices: Slices) -> Slices:
         """Without the slices that have a reducer but no value, where that would end Kapacitor."""

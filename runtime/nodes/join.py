@@ -114,6 +114,7 @@ class _Meeting(Operator):
     """
 
     pours = True
+    alone = True
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
         super().__init__(name=name)

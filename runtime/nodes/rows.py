@@ -65,6 +65,7 @@ class Default(Operator):
     """
 
     STATE = ("in_stream", "in_batch")
+    alone = True
 
     def __init__(self, *, name: str, fields: Mapping[str, Value] = {}, tags: Mapping[str, str] = {}) -> None:
         super().__init__(name=name)
@@ -143,6 +144,7 @@ class Delete(Operator):
     """Removes fields and tags. A dimension that goes leaves the group's dimensions (Kapacitor delete.go)."""
 
     STATE = ("regrouped",)
+    alone = True
 
     def __init__(self, *, name: str, fields: Sequence[str] = (), tags: Sequence[str] = ()) -> None:
         super().__init__(name=name)
@@ -174,6 +176,8 @@ class Delete(Operator):
 class Shift(Operator):
     """Moves points and batches in time by `by` ns."""
 
+    alone = True
+
     def __init__(self, *, name: str, by: int) -> None:
         super().__init__(name=name)
         self.by = by
@@ -200,6 +204,7 @@ class Sample(Operator):
     """Keeps every `count`-th point of a group (of each batch), or the points whose time is a multiple of `every` ns."""
 
     STATE = ("counts",)
+    alone = True
 
     def __init__(self, *, name: str, count: int = 0, every: int = 0) -> None:
         super().__init__(name=name)
@@ -247,6 +252,8 @@ class Logged:
 class Log(Operator):
     """Hands everything it sees to the log and passes it on."""
 
+    alone = True
+
     def __init__(self, *, name: str, level: str = "INFO", prefix: str = "") -> None:
         super().__init__(name=name)
         self.level, self.prefix = level.upper(), prefix
@@ -259,12 +266,16 @@ class Log(Operator):
 class NoOp(Operator):
     """Passes everything on."""
 
+    alone = True
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         yield batch
 
 
 class Unfed(Operator):
     """Lets nothing through, marks neither: the edge to a child that trickle leaves out."""
+
+    alone = True
 
     def receive(self, message: Any) -> Iterable[Any]:
         return ()
@@ -277,6 +288,7 @@ class Trickle(Operator):
     """
 
     STATE = ("retagging",)
+    alone = True
 
     def __init__(self, *, name: str, own_tags: Sequence[str] = ()) -> None:
         super().__init__(name=name)

@@ -24,6 +24,7 @@ class Sequential(Operator):
     """What the nodes of this family share: `_rows` on the rows of an edge, with a state a group or a batch."""
 
     STATE: tuple[str, ...] = ("state",)
+    alone = True
 
     def __init__(self, *, name: str, state: Array) -> None:
         """state: an empty array of the type of the states."""
@@ -248,6 +249,7 @@ class ChangeDetect(Operator):
     """Lets a point pass if the type or value of a listed field differs from the last point that passed."""
 
     STATE = ("kinds", "bits", "words")
+    alone = True
 
     def __init__(self, *, name: str, fields: Sequence[str]) -> None:
         super().__init__(name=name)

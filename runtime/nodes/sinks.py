@@ -14,6 +14,8 @@ from tickc.runtime.graph import Operator
 class HttpOut(Operator):
     """Shows each point or batch under `path`, and passes it on."""
 
+    alone = True
+
     def __init__(self, *, name: str, path: str) -> None:
         super().__init__(name=name)
         self.path = path
@@ -55,6 +57,7 @@ class InfluxDBOut(Operator):
     """
 
     kind = "influxDBOut"
+    alone = True
 
     def __init__(
         self,

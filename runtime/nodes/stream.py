@@ -37,6 +37,7 @@ class From(Operator):
     """Filters points by origin and predicate (one function state for the node), moves their time, groups them."""
 
     STATE = ("where", "grouping")
+    alone = True
 
     def __init__(
         self,

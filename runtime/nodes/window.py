@@ -248,6 +248,7 @@ class _Window(Operator):
     """What both windows share: rows that are kept by group, and the group names."""
 
     STATE = ("kept", "names", "state", "groups")
+    alone = True
 
     def __init__(self, *, name: str, columns: int) -> None:
         super().__init__(name=name)

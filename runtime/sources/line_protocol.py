@@ -49,6 +49,7 @@ from tickc.runtime.sources.blocks import (
 from tickc.runtime.sources.columnar import constant
 from tickc.runtime.sources.decimals import power_table
 from tickc.runtime.sources.files import Job, check_order, cut, one_ahead
+from tickc.runtime.team import cores
 
 INTERPRET = 512 << 10  # bytes: a shorter text is scanned by the interpreter, as loading machine code takes longer
 INTERPRET_COLD = 4 << 20  # the same where there is no machine code yet: compiling takes some seconds
@@ -693,13 +694,6 @@ class LineFile:
         except (OSError, ValueError, zlib.error) as error:
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             raise SourceError(f"cannot read {self.path}: {reason}") from None
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def parse_lines(text: bytes | str, *, path: str = "<text>", precision: str = "ns", default_time: int | None = None,

@@ -1,4 +1,4 @@
-"""A backfill leaves the same bytes in whatever batches it reads, and when it is killed and gone on with."""
+"""A backfill leaves the same bytes in whatever batches it reads, on however many threads, and after it was killed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
 from tickc.task import Task
 
+WORKERS = (1, 2, 3, 8)
 CALLS = ("fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")
 
 
@@ -94,6 +95,7 @@ def killed_and_resumed(task: Task, source: Path, folder: Path, chance: random.Ra
             source,
             folder,
             batch_rows=chance.choice([1, 3, 10, 100]),
+            workers=chance.choice(WORKERS),
             resume=True,
             checkpoint=0.0,
             on_step=tick,
@@ -122,9 +124,10 @@ def test_generated_scripts(
     write_recording(source, [rows_of(points)])
     task = tickc.compile(script)
     form = chance.choice(["parquet", "arrow", "jsonl", "lp"])
-    wanted = left_by(task, source, folder / "whole", format=form)
-    for size in (1, 7):
-        assert left_by(task, source, folder / f"batches of {size}", format=form, batch_rows=size) == wanted
+    wanted = left_by(task, source, folder / "whole", format=form, workers=1)
+    for size, workers in ((1, chance.choice(WORKERS)), (2, 3), (7, 8)):
+        ways: dict[str, Any] = {"format": form, "batch_rows": size, "workers": workers}
+        assert left_by(task, source, folder / f"batches of {size}", **ways) == wanted
     existing = chance.choice([True, False])
     if existing:
         (folder / "killed").mkdir()
@@ -154,9 +157,9 @@ def test_golden_cases(folder: Path, tmp_path: Path) -> None:
         return
     task, source, options = found
     chance = random.Random(folder.name)
-    wanted = left_by(task, source, tmp_path / "whole", **options)
-    size = chance.choice([1, 3, 7])
-    assert left_by(task, source, tmp_path / "in batches", batch_rows=size, **options) == wanted
+    wanted = left_by(task, source, tmp_path / "whole", workers=1, **options)
+    ways = {"batch_rows": chance.choice([1, 3, 7]), "workers": chance.choice(WORKERS)}
+    assert left_by(task, source, tmp_path / "in batches", **ways, **options) == wanted
     if isinstance(wanted, dict) and not options:
         killed_and_resumed(task, source, tmp_path / "killed", chance, **options)
         assert digest(tmp_path / "killed") == wanted

@@ -88,9 +88,9 @@ def rows_of(points: list[Any]) -> Rows:
     )
 
 
-def in_pieces(task: Task, rows: Rows, cuts: list[int]) -> dict[str, Any]:
+def in_pieces(task: Task, rows: Rows, cuts: list[int], workers: int = 1) -> dict[str, Any]:
     edges = sorted({0, len(rows), *(c % (len(rows) + 1) for c in cuts)})
-    return task.replay([rows.take(slice(a, b)) for a, b in itertools.pairwise(edges)]).to_json()
+    return task.replay([rows.take(slice(a, b)) for a, b in itertools.pairwise(edges)], workers=workers).to_json()
 
 
 def restored(task: Task, rows: Rows, cut: int) -> dict[str, Any]:
@@ -120,4 +120,5 @@ def test_any_way_gives_the_same(
     assert optimised.replay([rows]).to_json() == expected
     assert in_pieces(optimised, rows, cuts) == expected
     assert in_pieces(plain, rows, list(range(len(rows)))) == expected
+    assert in_pieces(plain, rows, list(range(len(rows))), workers=2 + len(rows) % 3) == expected
     assert restored(optimised, rows, cut % (len(rows) + 1)) == expected
