@@ -233,8 +233,8 @@ def _needed(graph: Graph) -> list[set[int]]:
 
 
 def _lanes(operators: list[Operator]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """For each operator the turn that has to be over before its own, and the one that has to wait for it: how many rounds
-    earlier, or later, and of which operator."""
+    """For each operator the turn that has to be over before its own, and the one that has to wait for it: how many
+    rounds earlier, or later, and of which operator."""
     before = [(1, i) for i in range(len(operators))]
     after = list(before)
     common = [i for i, op in enumerate(operators) if not op.alone]

@@ -50,16 +50,16 @@ def backfill(
 
     start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: threads that compute, by default as many as
     there are processors, up to 4; the results do not depend on it. measurement: of rows that do not say theirs. tags,
-    fields: columns that are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
-    names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and deadmans
-    follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never strike. flush: what
-    is open when the input ends, windows and the like, comes out. handlers: whether the handlers of alerts are called
-    and data posted; allow_exec: whether programs are run, too (docs/handlers.md). overwrite: replace what a run wrote
-    to `output`. resume: go on with a run to `output` that was broken off, and leave one that was not as it is;
-    checkpoint: seconds between two points from which that is possible (docs/cli.md). source: in place of inputs, the
-    address of an InfluxDB, and write_to: of the one that influxDBOut writes to (docs/influxdb.md); spool: the folder
-    in which points wait for it, by default `output` with `.spool` behind its name. on_step is called with (input,
-    Summary so far) after each batch.
+    fields: columns that are such, against the defaults. sort: order the rows by time. precision: of line protocol.
+    input_format: where names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers,
+    statistics and deadmans follow: "data", the times of the points, or "wall", which a backfill outruns, so that they
+    never strike. flush: what is open when the input ends, windows and the like, comes out. handlers: whether the
+    handlers of alerts are called and data posted; allow_exec: whether programs are run, too (docs/handlers.md).
+    overwrite: replace what a run wrote to `output`. resume: go on with a run to `output` that was broken off, and leave
+    one that was not as it is; checkpoint: seconds between two points from which that is possible (docs/cli.md). source:
+    in place of inputs, the address of an InfluxDB, and write_to: of the one that influxDBOut writes to
+    (docs/influxdb.md); spool: the folder in which points wait for it, by default `output` with `.spool` behind its
+    name. on_step is called with (input, Summary so far) after each batch.
 
     Raises SourceError where an input cannot be read, OutputError where the output cannot be written, and SettingsError
     where an address is wrong; nothing is written then.
