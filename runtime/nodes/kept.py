@@ -158,10 +158,9 @@ class Kept:
         start, stop = start.copy(), stop.copy()
         index = np.empty(covered(group, start, stop, self._spans), np.int64)
         gather(group, start, stop, self._spans, self.index, index)
-        rows = self.buffer.rows()
-        if 2 * len(index) < len(rows):
-            return rows.take(index), None, start, stop
-        return rows, index, start, stop
+        if 2 * len(index) < len(self.buffer):
+            return self.buffer.rows(index), None, start, stop
+        return self.buffer.rows(), index, start, stop
 
     def forget(self, codes: Array) -> None:
         """Drop the rows of groups."""
@@ -181,7 +180,7 @@ class Kept:
         owner = np.full(len(self.buffer), -1, np.int32)
         owners(self.index, self.heads, self.tails, owner)
         there = np.flatnonzero(owner >= 0)
-        return [self.buffer.rows().take(there), owner[there], len(self.heads)]
+        return [self.buffer.rows(there), owner[there], len(self.heads)]
 
     def restore(self, saved: Any) -> None:
         rows, group, groups = saved
@@ -210,8 +209,7 @@ class Buffer:
             own.append(text)
         for name in rows.tags:
             if name not in self.tags:
-                self.tags[name] = _Texts()
-                self.tags[name].append(_no_text(n))
+                self.tags[name] = _no_texts(n)
         for name, tag in self.tags.items():
             tag.append(rows.tags[name] if name in rows.tags else _no_text(m))
         for name in rows.fields:
@@ -222,11 +220,12 @@ class Buffer:
             values.append(rows.field(name))
         self.time.extend(rows.time, m)
 
-    def rows(self) -> Rows:
-        """The rows so far; later ones do not change them."""
-        name, database, policy = (own.text() for own in self.places)
-        tags = {k: v.text() for k, v in self.tags.items()}
-        return Rows(self.time.values, name, database, policy, tags, {k: v.column() for k, v in self.fields.items()})
+    def rows(self, places: Array | slice = slice(None)) -> Rows:
+        """The rows at these places, which later ones do not change."""
+        name, database, policy = (own.text(places) for own in self.places)
+        tags = {k: v.text(places) for k, v in self.tags.items()}
+        fields = {k: v.column(places) for k, v in self.fields.items()}
+        return Rows(self.time.values[places], name, database, policy, tags, fields)
 
 
 def _no_text(n: int) -> Text:
@@ -265,10 +264,17 @@ class _Texts:
     def _word(self, code: int) -> str | None:
         return None if code < 0 else self.vocabulary.strings[code]
 
-    def text(self) -> Text:
-        if self.same is not None:
-            return Text(np.broadcast_to(np.int32(self.same), (self.n,)), self.vocabulary)
-        return Text(self.codes.values, self.vocabulary)
+    def text(self, places: Array | slice) -> Text:
+        """The strings at some places; of a vocabulary of its own without the words that are hardly used any more."""
+        codes = np.broadcast_to(np.int32(self.same), (self.n,)) if self.same is not None else self.codes.values
+        text = Text(codes[places], self.vocabulary)
+        return text.recode(Vocabulary()) if self.own and len(self.vocabulary) > 2 * len(text) + SLACK else text
+
+
+def _no_texts(n: int) -> _Texts:
+    texts = _Texts()
+    texts.append(_no_text(n))
+    return texts
 
 
 class _Values:
@@ -288,11 +294,7 @@ class _Values:
         if self.n and isinstance(self.kinds, Growing):
             self.kinds.extend(column.kinds_array(), m)
         for kind in sorted(column.data.keys() - self.data.keys()):
-            if kind is STRING:
-                self.data[kind] = _Texts()
-                self.data[kind].append(_no_text(self.n))
-            else:
-                self.data[kind] = Growing(np.zeros(self.n, DTYPES[kind]))
+            self.data[kind] = _no_texts(self.n) if kind is STRING else Growing(np.zeros(self.n, DTYPES[kind]))
         for kind, values in self.data.items():
             if isinstance(values, _Texts):
                 values.append(column.data.get(kind) or _no_text(m))
@@ -300,7 +302,10 @@ class _Values:
                 values.extend(column.data.get(kind, 0), m)
         self.n += m
 
-    def column(self) -> Column:
-        kinds = self.kinds if isinstance(self.kinds, Kind) else self.kinds.values
-        data = {k: v.text() if isinstance(v, _Texts) else v.values for k, v in sorted(self.data.items())}
-        return Column(kinds, data, self.n)
+    def column(self, places: Array | slice) -> Column:
+        """The values at some places."""
+        data = {k: v.text(places) if isinstance(v, _Texts) else v.values[places] for k, v in sorted(self.data.items())}
+        if isinstance(self.kinds, Growing):
+            kinds = self.kinds.values[places]
+            return Column(kinds, data, len(kinds))
+        return Column(self.kinds, data, len(np.broadcast_to(np.uint8(0), (self.n,))[places]))
