@@ -11,6 +11,7 @@ import time as clock
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,6 +107,11 @@ class Summary:
     def points_per_second(self) -> float:
         return self.points_read / self.seconds if self.seconds else 0.0
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why tasks did not come to the end; that of this summary did."""
+        return {}
+
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON document."""
         numbers = {"seconds": round(self.seconds, 6), "points_per_second": round(self.points_per_second, 1)}
@@ -126,7 +132,7 @@ class Sinks(Protocol):
     def close(self) -> None: ...
 
 
-OnStep = Callable[[Any, Summary], None]  # the input and what was done so far
+OnStep = Callable[[Any, Any], None]  # the input, and the summary of what was done so far
 
 
 class Run:
@@ -153,7 +159,7 @@ class Run:
             options = replace(options, start=reads["start"], stop=reads["stop"])
         self.reads = reads
         self.sources = [(i, op) for i, op in enumerate(graph.operators) if isinstance(op, Source)]
-        self.input: Any = self.asked or _open(graph, reads, paths, options)
+        self.input: Any = self.asked or self._opened(paths, options)
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
@@ -176,22 +182,50 @@ class Run:
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
         began = clock.perf_counter() - self.seconds
-        self._connect()
-        for kind, name in declared_sinks(self.graph):
-            self._sink(sinks, kind, name)
+        self.begin(sinks)
         for outputs in self._rounds():
-            self._write(list(outputs), sinks)
-            self.summary.points_entered = self.graph.entered
-            self.summary.points_read = self._read.popleft() if self._read else self.input.rows_read
+            self.write(outputs, sinks)
             self.summary.seconds = clock.perf_counter() - began
             yield self.summary
+        self.finish(sinks)
+        self.summary.seconds = clock.perf_counter() - began
+        yield self.summary
+
+    def begin(self, sinks: Sinks) -> None:
+        """Before the first round."""
+        if self.outside is not None:
+            from tickc.runtime.handlers import connect
+
+            self.handlers = connect(self.graph, self.outside)
+        for kind, name in declared_sinks(self.graph):
+            self._sink(sinks, kind, name)
+
+    def write(self, outputs: Iterable[Output], sinks: Sinks) -> None:
+        """Write what left the graph in one round."""
+        outputs = list(outputs)
+        if self.handlers is not None:
+            for output in outputs:
+                self.handlers.take(output)
+        for found in emitted(outputs):
+            sink, count = self._sink(sinks, found.kind, found.name)
+            sink.write(found)
+            count.emissions += found.emissions
+            count.rows += len(found.rows)
+        alerts = self.summary.alerts
+        for output in outputs:
+            if output.kind == "alert":
+                for level, n in Counter(output.payload.levels).items():
+                    alerts[level] = alerts.get(level, 0) + n
+        self.summary.points_entered = self.graph.entered
+        self.summary.points_read = self._read.popleft() if self._read else self.input.rows_read
+
+    def finish(self, sinks: Sinks) -> None:
+        """After the last round: write what is left, and tell what was lost."""
         self.over = True
         sinks.close()
         if self.handlers is not None:
             self.handlers.close()
         self._tell_losses()
-        self.summary.seconds = clock.perf_counter() - began
-        yield self.summary
 
     # -- a run that was broken off
 
@@ -231,11 +265,10 @@ class Run:
 
     # -- the parts of a step
 
-    def _connect(self) -> None:
-        if self.outside is not None:
-            from tickc.runtime.handlers import connect
-
-            self.handlers = connect(self.graph, self.outside)
+    def _opened(self, paths: Paths | Address, options: Options) -> Any:
+        """The input."""
+        origins = [dbrp for _, op in self.sources for dbrp in op.dbrps or ()]
+        return open_input(origins, self.reads, paths, options)
 
     def close(self) -> None:
         """Let go of what a run that was broken off holds."""
@@ -260,17 +293,17 @@ class Run:
 
     def _entering(self) -> Iterator[Rows]:
         """The rows of the input, as they enter a stream task."""
-        for rows in self.input:
-            rows = at_home(rows, self._home)
-            self.columns.update(rows.tags, rows.fields)
-            yield rows
+        return map(self.arrived, self.input)
+
+    def arrived(self, rows: Rows) -> Rows:
+        """Rows of the input as they enter the task."""
+        self.columns.update(rows.tags, rows.fields)
+        return at_home(rows, self._home)
 
     def _answers(self, runs: LocalRuns) -> Iterator[Entering]:
         """What the queries of a batch task answer about the rows of the input; nothing for rows that wait."""
         for rows, moment in self.input.in_time():
-            rows = at_home(rows, self._home)
-            self.columns.update(rows.tags, rows.fields)
-            yield from runs.take(rows, moment)
+            yield from runs.take(self.arrived(rows), moment)
             yield {}
         yield from runs.finish()
 
@@ -281,22 +314,6 @@ class Run:
             found = self._sinks[kind, name] = sinks.open(count), count
             self.summary.sinks.append(count)
         return found
-
-    def _write(self, outputs: Sequence[Output], sinks: Sinks) -> None:
-        """What left the graph in one round."""
-        if self.handlers is not None:
-            for output in outputs:
-                self.handlers.take(output)
-        for found in emitted(outputs):
-            sink, count = self._sink(sinks, found.kind, found.name)
-            sink.write(found)
-            count.emissions += found.emissions
-            count.rows += len(found.rows)
-        alerts = self.summary.alerts
-        for output in outputs:
-            if output.kind == "alert":
-                for level, n in Counter(output.payload.levels).items():
-                    alerts[level] = alerts.get(level, 0) + n
 
     def _tell_losses(self) -> None:
         summary, problems = self.summary, self.input.problems
@@ -342,40 +359,46 @@ def backfill(
         reason = run.cannot_go_on()
         if resume and reason is not None:
             raise OutputError(f"this run cannot be resumed: {reason}", "leave --resume out")
-        identity = {} if reason is not None else _identity(run, task, form, write_to)
+        own = {} if reason is not None else identity(run, task, form, write_to)
         if folder.staging.finished is not None:
-            changed = changes(folder.staging.finished.get("run", {}), identity)
+            changed = changes(folder.staging.finished.get("run", {}), own)
             if not changed:
-                return _as_finished(folder.staging.finished), None
+                return as_finished(folder.staging.finished), None
             if not overwrite:
                 raise OutputError(f"{folder.staging.given} holds results of another run: {changed} changed", NOT_EMPTY)
         sinks = run.deliver(folder, write_to)
         checkpoints = None
         if reason is None:
-            checkpoints = Checkpoints(folder.staging.path, identity, EVERY if checkpoint is None else checkpoint)
+            checkpoints = Checkpoints(folder.staging.path, own, EVERY if checkpoint is None else checkpoint)
             if resume and (saved := checkpoints.load()) is not None:
                 folder.go_on(saved["sinks"])
                 run.restore(saved["run"], sinks)
                 folder.staging.keep = True
         _follow(run, sinks, folder, on_step, checkpoints)
-        folder.commit({**run.summary.to_json(), "run": identity})
+        folder.commit({**run.summary.to_json(), "run": own})
     return run.summary, None
 
 
-def _identity(run: Run, task: str, form: str, write_to: Destination | None) -> dict[str, Any]:
+def identity(run: Run, task: str, form: str, write_to: Destination | None) -> dict[str, Any]:
     """What has to be the same for one run to go on with another, by what a user calls it."""
-    from importlib.metadata import version
-
     options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers")}
     return {
         "the script": hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest(),
         "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},
         "the inputs": run.input.identity(),
-        "the version of tickc": version("tickc"),
+        "the version of tickc": _version(),
     }
 
 
-def _as_finished(document: Mapping[str, Any]) -> Summary:
+@cache
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tickc")
+
+
+def as_finished(document: Mapping[str, Any]) -> Summary:
+    """The summary of a run whose results are there."""
     summary = Summary.of_json(document)
     summary.notes.append("the results of this run were there already")
     return summary
@@ -404,13 +427,17 @@ def _follow(
         run.close()
 
 
-def _open(graph: Graph, reads: Mapping[str, Any], paths: Paths | Address, o: Options) -> Any:
+def open_input(origins: Sequence[tuple[str, str]], reads: Mapping[str, Any], paths: Paths | Address, o: Options) -> Any:
+    """What is read: files, or an InfluxDB, of which only the databases and retention policies `origins` count.
+
+    reads: as the READS of a module say it. Raises SourceError where it cannot be read.
+    """
     from tickc.runtime.sources.inputs import open_inputs
 
     measurements = list(reads.get("measurements") or ("",))
     any_measurement = "" in measurements
     if not isinstance(paths, (str, PathLike, Sequence)):
-        return _open_server(graph, reads, paths, o, None if any_measurement else measurements)
+        return _open_server(origins, reads, paths, o, None if any_measurement else measurements)
     only = measurements[0] if len(measurements) == 1 and not any_measurement else None
     try:
         return open_inputs(
@@ -435,16 +462,19 @@ def _open(graph: Graph, reads: Mapping[str, Any], paths: Paths | Address, o: Opt
 
 
 def _open_server(
-    graph: Graph, reads: Mapping[str, Any], address: Address, o: Options, measurements: Sequence[str] | None
+    origins: Sequence[tuple[str, str]],
+    reads: Mapping[str, Any],
+    address: Address,
+    o: Options,
+    measurements: Sequence[str] | None,
 ) -> Any:
-    """The points of an InfluxDB that the task reads."""
+    """The points of an InfluxDB that are read."""
     from tickc.runtime.influxdb.client import Server
     from tickc.runtime.influxdb.source import Points
     from tickc.runtime.sources.base import Wanted
 
     where = tuple(reads.get("where") or ())
     wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.start, o.stop, where)
-    origins = [dbrp for op in graph.operators if isinstance(op, Source) for dbrp in op.dbrps or ()]
     return Points(Server(address), wanted, origins, batch_rows=o.batch_rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ _HARMLESS = {
     "message": _harmless("Name|Group|TaskName|ID|Level|Time|Duration", "Tags|Fields"),
 }
 
+_parsed = lru_cache(256)(parse)  # many alerts have the same templates, rendering does not change them
+
 
 def can_fail(template: str, shape: str) -> bool:
     """Whether rendering a template of the shape (`id`, `message`) may end in an error."""
@@ -56,7 +58,7 @@ class Ids:
     """Codes of event ids; an id is rendered once for each combination of what its template reads."""
 
     def __init__(self, template: str, task: str) -> None:
-        self.template = parse(template, "id", data_shape="id")
+        self.template = _parsed(template, "id", data_shape="id")
         self.task = task
         self.vocabulary = Vocabulary()
         self.can_fail = can_fail(template, "id")
@@ -123,8 +125,8 @@ class Texts:
     def __init__(self, task: str, message: str, details: str | None) -> None:
         """details: None is the default, the event as JSON."""
         self.task = task
-        self.message = parse(message, "message", data_shape="message")
-        self.details = parse(DEFAULT_DETAILS if details is None else details, "details", True, "details")
+        self.message = _parsed(message, "message", data_shape="message")
+        self.details = _parsed(DEFAULT_DETAILS if details is None else details, "details", True, "details")
         self.plain_details = details if details is not None and "{{" not in details else None
         self.message_can_fail = can_fail(message, "message")
         self.details_can_fail = details is not None and self.plain_details is None

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tickc.runtime.checkpoints import MANIFEST, read_manifest
 from tickc.runtime.emitted import EVENT_FIELDS, Emitted
 from tickc.runtime.sinks.columns import Frame, OutputError, widened
-from tickc.runtime.sinks.files import SinkError, TextFile, telling
+from tickc.runtime.sinks.files import SinkError, TextFile, sync_all, telling
 from tickc.runtime.sinks.parts import DataSet
 from tickc.runtime.snapshot import freeze, thaw
 
@@ -78,35 +78,45 @@ class Staging:
 
         .OUT.tickc-run/pieces/    what the sinks have written so far
         .OUT.tickc-run/out/       the results, once all is written
+        .OUT.tickc-run/old/       what they replace
 
     Leave the `with` block without `commit` and nothing stays behind, but of a run that another may go on with
     (`keep`). A new output folder appears by one rename; in one that is there already, empty or of an earlier run, the
     finished files are moved in one by one, and back on an error. One run at a time writes to an output folder.
     """
 
-    def __init__(self, output: str | os.PathLike[str], overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self,
+        output: str | os.PathLike[str],
+        overwrite: bool = False,
+        resume: bool = False,
+        shared: Path | None = None,
+    ) -> None:
         """resume: what a run that was broken off left in the hidden folder stays there; `finished` is the summary of
-        one that was not."""
+        one that was not. shared: the hidden folder of a set of runs (`Folders`), each with a place in it."""
         self.output = Path(os.path.realpath(output))
         self.given = os.fspath(output)
         self.exists = self.output.is_dir()
         self.keep = False
+        self._lock: int | None = None
         with _telling(self.given):
             if not self.exists and self.output.exists():
                 raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
             beside, within = _hidden(self.output)
-            self.moving = (within / ASIDE).is_dir()  # a run was broken off while it moved its results in
-            self.finished = self._finished() if resume and self.exists else None
+            own = "" if shared is None else self.output.name
+            self.path = shared or (within if self.exists and not (resume and beside.is_dir()) else beside)
+            self.aside = (shared or within) / ASIDE / own
+            self.moving = self.aside.is_dir()  # a run was broken off while it moved its results in
+            self.finished = self._finished(shared is not None) if resume and self.exists else None
             self.old = self._replaced(overwrite or self.finished is not None) if self.exists else []
-            self.path = within if self.exists and not (resume and beside.is_dir()) else beside
-            self._lock = self._locked()
-            if not resume:
-                self._clear()
-            self.pieces, self.results = self.path / "pieces", self.path / "out"
+            if shared is None:
+                self._lock = _locked(self.path, self.given)
+                if not resume:
+                    _clear(self.path)
+            self.pieces, self.results = self.path / "pieces" / own, self.path / "out" / own
             shutil.rmtree(self.results, ignore_errors=True)
-            self.pieces.mkdir(exist_ok=True)
 
-    def _finished(self) -> dict[str, Any] | None:
+    def _finished(self, one_of_many: bool) -> dict[str, Any] | None:
         """The summary of the run whose results are there, unless another one was broken off."""
         if self.moving:
             return None
@@ -114,7 +124,7 @@ class Staging:
             found = json.loads((self.output / MARK).read_bytes())
         except (OSError, ValueError):
             return None
-        broken = _broken_off(self.output)
+        broken = None if one_of_many else _broken_off(self.output)
         same = isinstance(found, dict) and (broken is None or broken["run"] == found.get("run"))
         return found if same else None
 
@@ -130,43 +140,20 @@ class Staging:
             )
         return there
 
-    def _locked(self) -> int:
-        """Make the hidden folder and lock it; a lock goes with its process."""
-        import fcntl
-
-        while True:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                raise OutputError(f"another run is writing to {self.given}", "wait for it") from None
-            except OSError:  # a file system without locks
-                return lock
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock), os.stat(self.path)):
-                    return lock
-            os.close(lock)  # its owner has moved it away meanwhile
-
-    def _clear(self) -> None:
-        """Remove what is in the hidden folder, first what would say that it can be gone on with."""
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        for path in self.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: Any) -> None:
         if not self.keep:
             with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
-                self._clear()
-                self.path.rmdir()
-        os.close(self._lock)
+                if self._lock is None:
+                    for path in (self.pieces, self.results):
+                        shutil.rmtree(path, ignore_errors=True)
+                else:
+                    _clear(self.path)
+                    self.path.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
 
     def commit(self) -> None:
         """Move the results into place."""
@@ -174,12 +161,42 @@ class Staging:
             if not self.exists:
                 os.rename(self.results, self.output)
             else:
-                (self.path / ASIDE).mkdir(exist_ok=True)
-                aside = Path(tempfile.mkdtemp(dir=self.path / ASIDE))
+                self.aside.mkdir(parents=True, exist_ok=True)
+                aside = Path(tempfile.mkdtemp(dir=self.aside))
                 moves = [(p, aside / p.name) for p in self.old]
                 new = sorted(self.results.iterdir(), key=lambda p: p.name == MARK)  # which says that all is there
                 _move_all([*moves, *((p, self.output / p.name) for p in new)])
         self.keep = False
+
+
+def _clear(path: Path) -> None:
+    """Remove what is in a hidden folder, first what would say that it can be gone on with."""
+    (path / MANIFEST).unlink(missing_ok=True)
+    for inner in path.iterdir():
+        if inner.is_dir():
+            shutil.rmtree(inner)
+        else:
+            inner.unlink()
+
+
+def _locked(path: Path, given: str) -> int:
+    """Make a hidden folder and lock it; a lock goes with its process."""
+    import fcntl
+
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise OutputError(f"another run is writing to {given}", "wait for it") from None
+        except OSError:  # a file system without locks
+            return lock
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        os.close(lock)  # its owner has moved it away meanwhile
 
 
 def _move_all(moves: list[tuple[Path, Path]]) -> None:
@@ -259,12 +276,19 @@ class Folder:
     """Writes the sinks of a run to a folder; see the module's docstring for its layout."""
 
     def __init__(
-        self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False, resume: bool = False
+        self,
+        output: str | os.PathLike[str],
+        form: str = "parquet",
+        overwrite: bool = False,
+        resume: bool = False,
+        shared: Path | None = None,
     ) -> None:
+        """shared: see `Staging`; such folders do not see to it that what is written lasts, `Folders` does."""
         if form not in FORMS:
             raise OutputError(f"there is no format {form}", f"there are {', '.join(FORMS)}")
         self.form = form
-        self.staging = Staging(output, overwrite, resume)
+        self.staging = Staging(output, overwrite, resume, shared)
+        self.durable = shared is None
         self.taken = {MARK}
         self.writers: list[_Writer] = []
         self.saved: deque[Any] = deque()  # marks of the sinks that will be opened next
@@ -289,7 +313,7 @@ class Folder:
 
     def mark(self) -> list[Any]:
         """Make what was written so far last; what `go_on` takes, frozen, a part for each sink."""
-        return [writer.mark() for writer in self.writers]
+        return [writer.mark(self.durable) for writer in self.writers]
 
     def go_on(self, saved: Iterable[Any]) -> None:
         """Go on after a mark of another folder; the same sinks will be opened first, in the same order."""
@@ -298,9 +322,9 @@ class Folder:
     def close(self) -> None:
         """Write the results."""
         with _telling(self.staging.given):
-            self.staging.results.mkdir()
+            self.staging.results.mkdir(parents=True)
         for writer in self.writers:
-            writer.close()
+            writer.close(self.durable)
 
     def commit(self, summary: dict[str, Any]) -> None:
         """Move everything into place, with the summary."""
@@ -308,6 +332,57 @@ class Folder:
             text = json.dumps(summary, indent=2, ensure_ascii=True) + "\n"
             (self.staging.results / MARK).write_text(text, encoding="utf-8")
         self.staging.commit()
+
+
+class Folders:
+    """The folders OUTPUT/NAME of a set of runs, each of which appears whole or not at all.
+
+        OUTPUT/.tickc-run/    the hidden folder of all of them, with a place for each (see `Staging`)
+
+    Leave the `with` block and the hidden folder is removed, but where another set may go on (`keep`).
+    """
+
+    def __init__(
+        self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False, resume: bool = False
+    ) -> None:
+        self.output, self.given = Path(os.path.realpath(output)), os.fspath(output)
+        self.form, self.overwrite, self.resume = form, overwrite, resume
+        self.keep = False
+        self.taken = {MARK}
+        self.path = self.output / HIDDEN
+        with _telling(self.given):
+            if self.output.exists() and not self.output.is_dir():
+                raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
+            if (self.output / MARK).is_file():
+                raise OutputError(
+                    f"the output folder {self.given} holds the results of a single task", "give another folder"
+                )
+            self.made = not self.output.exists()
+            self._lock = _locked(self.path, self.given)
+            if not resume:
+                _clear(self.path)
+
+    def folder(self, name: str) -> Folder:
+        """The folder of one task. OutputError where there is one that may not be replaced."""
+        safe = safe_name(name, self.taken)
+        return Folder(os.path.join(self.given, safe), self.form, self.overwrite, self.resume, self.path)
+
+    def sync(self) -> None:
+        """Make all that was written last: what the whole file system has yet to write, at once."""
+        with _telling(self.given):
+            sync_all(self.path)
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if not self.keep:
+            with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
+                _clear(self.path)
+                self.path.rmdir()
+                if self.made and not any(self.output.iterdir()):
+                    self.output.rmdir()
+        os.close(self._lock)
 
 
 class _Writer:
@@ -334,23 +409,22 @@ class _Writer:
             if self.table is not None:
                 self.table.write(emitted.rows)
 
-    def mark(self) -> dict[str, Any]:
+    def mark(self, durable: bool) -> dict[str, Any]:
         with _telling(self.given):
             return {
-                "table": None if self.table is None else freeze(self.table.mark()),
-                "file": None if self.file is None else self.file.mark(),
+                "table": None if self.table is None else freeze(self.table.mark(durable)),
+                "file": None if self.file is None else self.file.mark(durable),
             }
 
-    def close(self) -> None:
-        """Write the results."""
+    def close(self, durable: bool) -> None:
+        """Write the results; they last where `durable`."""
         with _telling(self.given):
             if self.file is not None:
-                self.file.close()
-                os.link(self.file.path, self.results / self.file.path.name)
+                self.file.close(self.results / self.file.path.name, durable)
             if self.table is not None:
                 folder = self.results / self.name
                 folder.mkdir()
-                self.table.close(folder)
+                self.table.close(folder, durable)
 
     def abort(self) -> None:
         """Let go of the files; they will be removed."""

@@ -217,6 +217,10 @@ class LocalRuns(Runs):
             self.came += len(rows)
             self.first = min(self.first, int(rows.time.min()))
             self.latest = max(self.latest, int(rows.time.max()))
+        yield from self.answer(horizon)
+
+    def answer(self, horizon: int) -> Iterator[dict[int, Segments]]:
+        """All points before `horizon` (ns) have come; yields batches where enough have to be worth it."""
         if self.came >= WAIT and horizon > NEVER:
             yield from self._answered(horizon)
             self.came = 0

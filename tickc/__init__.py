@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from os import PathLike
 
+    from tickc.backfill import backfill_all
     from tickc.runtime.udf import Udf
     from tickc.runtime.udf.python import udf
     from tickc.task import Task
     from tickc.together import replay_together
 
-__all__ = ["Task", "compile", "replay_together", "udf"]
+__all__ = ["Task", "backfill_all", "compile", "replay_together", "udf"]
 
 
 def compile(
@@ -66,6 +67,10 @@ def __getattr__(name: str) -> Any:
         from tickc.runtime.udf.python import udf
 
         return udf
+    if name == "backfill_all":
+        from tickc.backfill import backfill_all
+
+        return backfill_all
     if name == "replay_together":
         from tickc.together import replay_together
 

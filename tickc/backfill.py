@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tickc.runtime.backfill import OnStep, Paths
+    from tickc.runtime.backfill import OnStep, Options, Paths
     from tickc.runtime.influxdb.address import Address
     from tickc.runtime.influxdb.sink import Destination
+    from tickc.runtime.many import Together
     from tickc.task import Task
 
 
@@ -65,15 +66,12 @@ def backfill(
     where an address is wrong; nothing is written then.
     """
     from tickc.runtime import backfill as engine
-    from tickc.runtime.times import nanoseconds
 
-    if workers is not None and workers < 1:
-        raise ValueError("workers must be 1 or more")
-    if (source is None) == (not isinstance(inputs, (str, PathLike)) and not inputs):
-        raise ValueError("give either inputs or a source")
-    options = engine.Options(
-        start=nanoseconds(start),
-        stop=nanoseconds(stop),
+    options = _options(
+        inputs,
+        source,
+        start=start,
+        stop=stop,
         measurement=measurement,
         tags=tags,
         fields=fields,
@@ -105,6 +103,81 @@ def backfill(
         task.locate(error)
         raise
     return summary if tables is None else tables
+
+
+def backfill_all(
+    tasks: Sequence[Task],
+    inputs: Paths = (),
+    output: str | PathLike[str] | None = None,
+    *,
+    workers: int | None = None,
+    input_format: str | None = None,
+    batch_rows: int | None = None,
+    format: str = "parquet",
+    handlers: bool = False,
+    allow_exec: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint: float | None = None,
+    source: str | None = None,
+    write_to: str | None = None,
+    spool: str | PathLike[str] | None = None,
+    on_step: OnStep | None = None,
+    **reading: Any,
+) -> Together:
+    """Run many tasks over the same files or server, which are read once for all of them.
+
+    The results of each are those of a backfill of it alone: in the folder OUTPUT/NAME, or, without `output`, as tables
+    in the summary, by the task's name. The summary also tells which tasks failed, and why; others are not touched by
+    that. The options are those of `backfill`; with `write_to` the points of a task wait in SPOOL/NAME.
+
+    Raises what `backfill` raises where the inputs or the output are at fault, and ValueError where two tasks have one
+    name.
+    """
+    from tickc.runtime import backfill as engine
+    from tickc.runtime import many
+
+    options = _options(
+        inputs, source, format=input_format, batch_rows=batch_rows or engine.BATCH_ROWS, workers=workers, **reading
+    )
+    beside = spool or f"{os.fspath(output or 'tasks').rstrip(os.sep)}.spool"
+    jobs = [
+        many.Job(
+            task.name,
+            task.build(),
+            task.module.READS,
+            task.source,
+            task.outside(handlers, allow_exec),
+            None if write_to is None else _destination(write_to, task, None, os.path.join(beside, task.name)),
+            task.locate,
+        )
+        for task in tasks
+    ]
+    return many.backfill_all(
+        jobs,
+        inputs if source is None else _address(source, tasks[0]),
+        output,
+        options=options,
+        form=format,
+        overwrite=overwrite,
+        on_step=on_step,
+        resume=resume,
+        checkpoint=checkpoint,
+    )
+
+
+def _options(
+    inputs: Paths, source: str | None, *, workers: int | None, start: Any = None, stop: Any = None, **given: Any
+) -> Options:
+    """How to read and write; ValueError where that is not clear."""
+    from tickc.runtime.backfill import Options
+    from tickc.runtime.times import nanoseconds
+
+    if workers is not None and workers < 1:
+        raise ValueError("workers must be 1 or more")
+    if (source is None) == (not isinstance(inputs, (str, PathLike)) and not inputs):
+        raise ValueError("give either inputs or a source")
+    return Options(start=nanoseconds(start), stop=nanoseconds(stop), workers=workers, **given)
 
 
 def _address(url: str, task: Task) -> Address:

@@ -774,8 +774,8 @@ def _write_results(path: str, document: str) -> None:
 # ------------------------------------------------------------------------------------------------------ backfill
 
 
-@cli.command(short_help="Run a task over history, in files or InfluxDB.")
-@click.argument("task", metavar="TASK.tick|MODULE.py")
+@cli.command(short_help="Run tasks over history, in files or InfluxDB.")
+@click.argument("tasks", metavar="TASK.tick|MODULE.py…", nargs=-1, required=True)
 @click.option("--input", "inputs", multiple=True, metavar="PATH", help="File, glob or folder; repeatable.")
 @click.option("--source", metavar="URL", help="Instead of --input: an InfluxDB, influxdb://host:8086/database.")
 @click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty.")
@@ -810,11 +810,14 @@ def _write_results(path: str, document: str) -> None:
 @click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 @_compiling
-def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Run a task over history: Parquet, Arrow IPC, CSV, line protocol (plain, .gz, .zst), recordings, InfluxDB.
+def backfill(
+    tasks: Sequence[str], inputs: Sequence[str], output: str, quiet: bool, as_json: bool, **options: Any
+) -> None:
+    """Run tasks over history: Parquet, Arrow IPC, CSV, line protocol (plain, .gz, .zst), recordings, InfluxDB.
 
     A column `time` is needed (a timestamp or int64 ns); string columns are tags, the others fields. Each sink of the
-    script becomes a data set in DIR, which appears whole or not at all.
+    script becomes a data set in DIR, which appears whole or not at all. Of several tasks, or those of a folder, each
+    has a folder DIR/NAME, and the input is read once for all of them.
 
     \b
     Examples:
@@ -822,26 +825,25 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
       tickc backfill cpu_alert.tick --input 'cpu-*.lp.gz' --output out --start 2024-01-01T00:00:00Z
       tickc backfill cpu_alert.py --input data/ --output out --tags host,region --json
       tickc backfill cpu_alert.py --input data/ --output out --resume
+      tickc backfill tasks/*.tick --input 'data/*.parquet' --output out
       tickc backfill cpu_alert.tick --source influxdb://localhost:8086/telegraf --output out
       tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
     from tickc import progress
     from tickc.runtime.command import heed_hangup
-    from tickc.runtime.graph import TaskFailed
 
     if bool(inputs) == bool(options["source"]):
         raise click.UsageError("Give either --input or --source.")
     if options["spool"] and not options["write_to"]:
         raise click.UsageError("--spool: only with --write-to.")
     compiling = {name: options.pop(name) for name in _SHARED}
-    loaded = _load(task, compiling)
-    heed_hangup(loaded.lines)
+    loaded = _load_all(tasks, compiling) if _several_tasks(tasks) else [_load(tasks[0], compiling)]
+    heed_hangup(line for task in loaded for line in task.lines)
     done = _Done()
     try:
         with progress.bar(quiet) as step:
-            summary = loaded.backfill(list(inputs), output, on_step=done.following(step), **options)
-    except TaskFailed as error:
-        raise Failure(f"the task failed: {error}", "nothing was written") from None
+            run = _backfill_all if _several_tasks(tasks) else _backfill_one
+            summary = run(loaded, list(inputs), output, {**options, "on_step": done.following(step)})
     except KeyboardInterrupt:
         from tickc.runtime.outputs import broken_off
 
@@ -850,16 +852,72 @@ def backfill(task: str, inputs: Sequence[str], output: str, quiet: bool, as_json
         told = f"interrupted after {done.points:,} points; nothing was written to {output}"
         raise Failure(told, hint, INTERRUPTED) from None
     if not quiet:
-        progress.show_summary(summary, output)
+        progress.show(summary, output)
     if as_json:
         import json
 
         _write_stdout(json.dumps(summary.to_json(), indent=2) + "\n")
     if summary.left_out and not summary.points_read:
         raise Failure("no point could be read")
-    servers = summary.servers.values()
-    if any(told["failed"] for told in servers) and not any(told["delivered"] for told in servers):
+    if any(told["failed"] for told in summary.servers.values()) and not any(
+        told["delivered"] for told in summary.servers.values()
+    ):
         raise Failure("no point was accepted by the server")
+    if summary.failed:
+        raise Failure(_told_failures(summary))
+
+
+def _several_tasks(paths: Sequence[str]) -> bool:
+    """Whether tasks run as a set, each with a folder of its own."""
+    return len(paths) > 1 or Path(paths[0]).is_dir()
+
+
+def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
+    """The tasks of scripts, modules and folders of scripts; where a script does not compile, all mistakes are told."""
+    from tickc.compiler.diagnostics import TickError
+
+    if o["task_name"]:
+        raise Failure("--task names one task, and there are several", code=REFUSED)
+    loaded: dict[str, tuple[str, Task]] = {}
+    bad, files = 0, list(_script_files(paths))
+    if not files:
+        raise Failure(f"there is no script in {paths[0]}", code=REFUSED)
+    for path in files:
+        try:
+            task = _load(path, {**o, "task_name": None if path.endswith(".py") else _task_name(path)})
+        except TickError as error:
+            _show_script_errors(error)
+            bad += 1
+            continue
+        if task.name in loaded:
+            both = f"{loaded[task.name][0]} and {path}"
+            raise Failure(f"two tasks have the name {task.name}: {both}", "rename one of the files", REFUSED)
+        loaded[task.name] = path, task
+    if bad:
+        raise Failure(f"{bad:,} of {_count(len(files), 'script')} did not compile; nothing was run", code=REFUSED)
+    return [task for _, task in loaded.values()]
+
+
+def _backfill_one(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:
+    from tickc.runtime.graph import TaskFailed
+
+    try:
+        return tasks[0].backfill(inputs, output, **options)
+    except TaskFailed as error:
+        raise Failure(f"the task failed: {error}", "nothing was written") from None
+
+
+def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:
+    from tickc.backfill import backfill_all
+
+    return backfill_all(tasks, inputs, output, **options)
+
+
+def _told_failures(summary: Any) -> str:
+    """The tasks of a set that failed, a line each."""
+    found = [f"{name}: {reason}" for name, reason in summary.failed.items()]
+    ended = _count(len(summary.tasks), "task") if summary.tasks else "no task"
+    return "\n".join([*found, f"{_count(len(found), 'task')} failed, {ended} came to the end"])
 
 
 class _Done:

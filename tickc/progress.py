@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tickc.runtime.backfill import OnStep, Summary
+    from tickc.runtime.many import Together
 
 MAX_ROWS = 40  # of the summary's tables
 COUNTS = (  # columns that hold numbers
     "emissions", "rows", "events", "points", "times", "seconds", "share",
-    "rows in", "rows out", "bytes in", "bytes out", "first", "second", "first / second",
+    "rows in", "rows out", "bytes in", "bytes out", "first", "second", "first / second", "results", "dropped",
 )  # fmt: skip
 
 
@@ -37,25 +38,58 @@ def bar(quiet: bool) -> Iterator[OnStep | None]:
         yield step
 
 
-def show_summary(summary: Summary, output: str | None) -> None:
-    """Print what a run did."""
+def show(summary: Summary | Together, output: str) -> None:
+    """Print what a run of one task or of a set did."""
     from rich.console import Console
     from rich.text import Text
+
+    from tickc.runtime.backfill import Summary
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(
         f"{summary.points_read:,} points read in {summary.seconds:.2f} s ({summary.points_per_second:,.0f} points/s)"
     )
+    notes = _one(console, summary) if isinstance(summary, Summary) else _many(console, summary)
+    table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
+    for text in (*(f"  {p}" for p in summary.first_left_out), *(f"note: {n}" for n in notes)):
+        console.print(Text(_printable(text)))
+    console.print(Text(f"wrote {_printable(output)}"))
+
+
+def _one(console: Any, summary: Summary) -> Sequence[str]:
+    """Print tables of one task; its notes."""
     table(console, ("sink", "name", "emissions", "rows", "file"),
            [(s.kind, s.name, f"{s.emissions:,}", f"{s.rows:,}", s.file or "") for s in summary.sinks])  # fmt: skip
     table(console, ("alerts", "events"), [(level, f"{n:,}") for level, n in summary.alerts.items()])
     dropped = [(op, reason, f"{n:,}") for op, reasons in summary.dropped.items() for reason, n in reasons.items()]
     table(console, ("dropped in", "because", "points"), dropped)
-    table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
-    for text in (*(f"  {p}" for p in summary.first_left_out), *(f"note: {n}" for n in summary.notes)):
-        console.print(Text(_printable(text)))
-    if output is not None:
-        console.print(Text(f"wrote {_printable(output)}"))
+    return summary.notes
+
+
+def _many(console: Any, together: Together) -> Sequence[str]:
+    """Print a line for each task of a set, and one for all; the notes of the tasks, those that are alike once."""
+    counts = {name: _counts(summary) for name, summary in together.tasks.items()}
+    lines = [(name, *(f"{n:,}" for n in numbers)) for name, numbers in counts.items()]
+    heads = ("points", "results", "events", "dropped")
+    table(console, ("task", *heads), lines)
+    if len(lines) > 1:
+        total = (f"{head} {sum(column):,}" for head, column in zip(heads, zip(*counts.values())))
+        console.print(f"{len(lines):,} tasks: {', '.join(total)}")
+    by_note: dict[str, list[str]] = {}
+    for name, summary in together.tasks.items():
+        for note in summary.notes:
+            by_note.setdefault(note, []).append(name)
+    return [f"{_named(names)}: {note}" for note, names in by_note.items()]
+
+
+def _counts(summary: Summary) -> tuple[int, int, int, int]:
+    """Points that entered a task, rows in its sinks, events, and points that it dropped."""
+    dropped = sum(n for reasons in summary.dropped.values() for n in reasons.values())
+    return summary.points_entered, sum(s.rows for s in summary.sinks), sum(summary.alerts.values()), dropped
+
+
+def _named(tasks: Sequence[str]) -> str:
+    return ", ".join(tasks[:3]) + (f" and {len(tasks) - 3:,} more tasks" if len(tasks) > 3 else "")
 
 
 def table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,8 @@ class DataSet:
             self.frame.restore(saved["frame"])
             self.pieces = [Piece(name, rows, tuple(columns)) for name, rows, columns in saved["pieces"]]
             self.waiting = list(saved["waiting"])
-        folder.mkdir(exist_ok=True)
         known = {p.name for p in self.pieces}
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in known:
                 path.unlink()
 
@@ -80,6 +79,7 @@ class DataSet:
         if self._writer is not None and columns != self._open.columns:
             self._finish()
         if self._writer is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._open = Piece(f"{len(self.pieces):05}.{self.form}", 0, columns)
             self._writer = _writer(self.folder / self._open.name, self.form, batch.schema)
         _write(self._writer, self.form, batch)
@@ -87,38 +87,45 @@ class DataSet:
         if (sum(p.rows for p in self.pieces) + self._open.rows) % PART == 0:
             self._finish()
 
-    def _finish(self) -> None:
-        """End the open piece."""
+    def _finish(self, durable: bool = True) -> None:
+        """End the open piece, and make it last where `durable`."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
             self.pieces.append(self._open)
-            sync(self.folder / self._open.name)
+            if durable:
+                sync(self.folder / self._open.name)
 
     # -- marks
 
-    def mark(self) -> dict[str, Any]:
+    def mark(self, durable: bool = True) -> dict[str, Any]:
         """End the open piece; what another data set goes on from."""
-        self._finish()
+        self._finish(durable)
         pieces = [[p.name, p.rows, list(p.columns)] for p in self.pieces]
         return {"pieces": pieces, "frame": self.frame.snapshot(), "waiting": list(self.waiting)}
 
     # -- the end
 
-    def close(self, target: Path) -> None:
-        """Write the files to the folder `target`, which is there. The pieces stay."""
+    def close(self, target: Path, durable: bool = True) -> None:
+        """Write the files to the folder `target`, which is there; they last where `durable`. The pieces stay."""
         rest = Rows.concat(self.waiting) if self.waiting else None
-        if rest is not None:
-            self._write_group(rest)
-        self._finish()
         self.waiting = []
+        if rest is not None and (self._writer is not None or self.pieces):
+            self._write_group(rest)
+            rest = None
+        self._finish(durable)
+        if rest is not None:
+            batch = self.frame.batch(rest)
+            self._write_anew([batch], target / f"part-00000.{self.form}", batch.schema, durable)
+            return
         schema = self.frame.schema()
         for number, pieces in enumerate(self._parts() or [[]]):
             path = target / f"part-{number:05}.{self.form}"
             if len(pieces) == 1 and pieces[0].columns == tuple(schema.names):
                 os.link(self.folder / pieces[0].name, path)
             else:
-                self._write_anew(pieces, path, schema)
+                groups = (b for piece in pieces for b in _read(self.folder / piece.name, self.form))
+                self._write_anew((_as(batch, schema) for batch in groups), path, schema, durable)
 
     def _parts(self) -> list[list[Piece]]:
         """The pieces by the files that they make."""
@@ -131,12 +138,12 @@ class DataSet:
             before += piece.rows
         return parts
 
-    def _write_anew(self, pieces: Sequence[Piece], path: Path, schema: Any) -> None:
+    def _write_anew(self, groups: Iterable[Any], path: Path, schema: Any, durable: bool) -> None:
         with contextlib.closing(_writer(path, self.form, schema)) as writer:
-            for piece in pieces:
-                for batch in _read(self.folder / piece.name, self.form):
-                    _write(writer, self.form, _as(batch, schema))
-        sync(path)
+            for batch in groups:
+                _write(writer, self.form, batch)
+        if durable:
+            sync(path)
 
     def abort(self) -> None:
         """Let go of the open file."""

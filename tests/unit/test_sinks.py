@@ -137,14 +137,21 @@ def test_text_file(tmp_path: Path) -> None:
     file.abort()
     again = TextFile(tmp_path / "a", size)
     again.put(["\udcff"])
-    again.close()
-    assert (tmp_path / "a").read_bytes() == before + b"\xff\n"
+    again.close(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == before + b"\xff\n"
     assert before.decode().splitlines() == [
         r'cpu,host=a b=true,f=1.5,i=3i,s="say \"hi\"" 1000000000',
         'cpu,host=b b=false,f=1000000000000000000000,i=4i,s="two',
         'lines" 1500000000',
         r"mem,zone=eu\ 1 f=-0 2000000000",
     ]
+
+
+def test_a_text_file_that_is_short_has_only_its_last_name(tmp_path: Path) -> None:
+    file = TextFile(tmp_path / "pieces" / "a")
+    file.put(["x"])
+    file.close(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"x\n" and not (tmp_path / "pieces").exists()
 
 
 def test_json_lines() -> None:

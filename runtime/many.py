@@ -1,0 +1,447 @@
+"""Running many tasks over the same files of history: what `tickc backfill` does with several tasks.
+
+The input is read and decoded once, with what all tasks together read, and its rows are parted among them (`dispatch`).
+Each task is a run of its own (`backfill.Run`) with its own folder, so its results are those of a run alone; one that
+fails leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from tickc.runtime.backfill import OnStep, Options, Paths, Run, Summary, as_finished, identity, open_input
+from tickc.runtime.batch import Rows
+from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
+from tickc.runtime.dispatch import Dispatch, Piece, Wish
+from tickc.runtime.graph import NEVER, Entering, Graph, TaskFailed
+from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
+from tickc.runtime.sinks.columns import OutputError
+from tickc.runtime.sources.base import Problems, SourceError, Wanted
+from tickc.runtime.sources.files import cut
+
+if TYPE_CHECKING:
+    from tickc.runtime.handlers import Outside
+    from tickc.runtime.influxdb.address import Address
+    from tickc.runtime.influxdb.sink import Destination
+
+WRITERS = 8  # threads that finish the folders of tasks: most of it is waiting for the disk
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a set. text: of its module. locate: notes in an error where in the script it arose. write_to: as for
+    `backfill.backfill`."""
+
+    name: str
+    graph: Graph
+    reads: Mapping[str, Any]
+    text: str
+    outside: Outside | None = None
+    write_to: Destination | None = None
+    locate: Callable[[BaseException], Any] = lambda error: None
+
+
+@dataclass
+class Together:
+    """What a run of a set did.
+
+    points_read: in the inputs, for whichever tasks; tasks: what each that came to its end did, by name; failed: why the
+    others did not; tables: what reached the sinks of each, where nothing is written; left_out, first_left_out: as in
+    `Summary`, of the inputs that the tasks share.
+    """
+
+    points_read: int = 0
+    seconds: float = 0.0
+    tasks: dict[str, Summary] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    first_left_out: list[str] = field(default_factory=list)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def points_per_second(self) -> float:
+        return self.points_read / self.seconds if self.seconds else 0.0
+
+    @property
+    def servers(self) -> dict[str, dict[str, Any]]:
+        """What became of the points for servers, by task and server."""
+        return {f"{name}: {server}": told for name, s in self.tasks.items() for server, told in s.servers.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as a JSON document."""
+        return {
+            "points_read": self.points_read,
+            "seconds": round(self.seconds, 6),
+            "points_per_second": round(self.points_per_second, 1),
+            "tasks": {name: summary.to_json() for name, summary in self.tasks.items()},
+            "failed": self.failed,
+            "left_out": self.left_out,
+            "first_left_out": self.first_left_out,
+        }
+
+
+class _Share:
+    """The part of an input that one task is given; has the face of `sources.inputs.Input` as far as a run needs it."""
+
+    def __init__(self) -> None:
+        self.rows_read = 0
+        self.problems = Problems()
+        self.files: list[Any] = []  # the identity of the input
+
+    def identity(self) -> list[Any]:
+        return self.files
+
+    def place(self) -> int:
+        return self.rows_read
+
+    def go_on(self, place: int) -> None:
+        self.rows_read = place
+
+
+class Member(Run):
+    """The run of one task of a set, which is given its rows."""
+
+    def __init__(self, job: Job, folder: Folder | None, paths: Paths | Address, options: Options) -> None:
+        """folder: for the results; None: they become tables. Raises what opening a run does."""
+        super().__init__(job.graph, job.reads, paths, options, job.outside)
+        self.job, self.name = job, job.name
+        self.folder = folder
+        self.left = False  # whether it takes no part any more
+        self.identity: dict[str, Any] = {}  # see `backfill.identity`; empty where the run cannot be gone on with
+        self.tables = Tables()
+        self.sinks = self.deliver(self.tables if folder is None else folder, job.write_to)
+
+    def _opened(self, paths: Paths | Address, options: Options) -> Any:
+        return _Share()
+
+    @property
+    def wish(self) -> Wish:
+        """The rows and columns that the task wants."""
+        reads = self.reads
+        measurements = frozenset(reads.get("measurements") or ("",))
+        same = [(name, text) for name, operator, text in reads.get("where") or ()
+                if operator == "==" and text and isinstance(text, str)]  # fmt: skip
+        equal = same[0] if same and self.runs is None else None
+        return Wish(None if "" in measurements else measurements, reads.get("tags"), reads.get("fields"), equal)
+
+    def cannot_go_on(self) -> str | None:
+        return super().cannot_go_on() if self.asked is None else "its queries are asked of a server"
+
+    def start(self) -> None:
+        """Before the first rows."""
+        self.begin(self.sinks)
+
+    def take(self, rows: Rows) -> None:
+        """Send rows through the task."""
+        self.input.rows_read += len(rows)
+        if self.runs is None:
+            self.write(self.graph.feed(self.arrived(rows)), self.sinks)
+        else:
+            inside = Wanted(start=self.options.start, stop=self.options.stop)
+            self._answer(self.runs.take(self.arrived(cut(rows, inside, unsorted=True)), NEVER))
+
+    def pass_to(self, moment: int) -> None:
+        """All rows before `moment` (ns) have been taken."""
+        if self.runs is not None:
+            self._answer(self.runs.answer(moment))
+
+    def end(self) -> None:
+        """All rows have been taken; of a task that asks a server, run it."""
+        if self.asked is not None:
+            self._answer(self.asked)
+        if self.runs is not None:
+            self._answer(self.runs.finish())
+        self.write(self.graph.end(flush=self.flush), self.sinks)
+
+    def _answer(self, batches: Iterable[Entering]) -> None:
+        for entering in batches:
+            self.write(self.graph.feed(entering), self.sinks)
+
+    def release(self) -> None:
+        """Let go of all that the run holds, however it ended."""
+        self.close()
+        for operator in self.graph.operators:
+            if hasattr(operator, "close"):
+                operator.close()
+
+
+def backfill_all(
+    jobs: Sequence[Job],
+    paths: Paths | Address,
+    output: str | PathLike[str] | None = None,
+    *,
+    options: Options,
+    form: str = "parquet",
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+    resume: bool = False,
+    checkpoint: float | None = None,
+) -> Together:
+    """Run tasks over the same files or InfluxDB. With `output` each has its results in the folder OUTPUT/NAME, else
+    they come as tables.
+
+    The options are those of `backfill.backfill`. Raises SourceError and OutputError, and ValueError where two tasks
+    have one name; what a task raises is told in `Together.failed`.
+    """
+    names = [job.name for job in jobs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two tasks have the name {twice[0]}")
+    with ExitStack() as stack:
+        folders = None if output is None else stack.enter_context(Folders(output, form, overwrite, resume))
+        run = _Set(jobs, paths, options, folders, on_step)
+        stack.callback(run.release)
+        run.open()
+        if folders is not None:
+            run.go_on(folders, resume, checkpoint)
+        try:
+            run.run()
+        except (OutputError, SourceError) as error:
+            if folders is not None and folders.keep and not error.hint:
+                error.hint = "once that is mended, --resume goes on with this run"
+            raise
+    return run.summary
+
+
+class _Set:
+    """One run of a set of tasks."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        paths: Paths | Address,
+        options: Options,
+        folders: Folders | None,
+        on_step: OnStep | None,
+    ) -> None:
+        """Raises OutputError where a folder cannot be had; nothing has been read then."""
+        self.paths, self.options, self.folders, self.on_step = paths, options, folders, on_step
+        self.began = clock.perf_counter()
+        self.summary = Together()
+        self.members: list[Member] = []  # that are at work
+        self.held: list[Folder] = []
+        self.inputs: list[tuple[Any, list[Member]]] = []  # and the tasks that read each
+        self.checkpoints: Checkpoints | None = None
+        for job in jobs:
+            folder = None if folders is None else folders.folder(job.name)
+            if folder is not None:
+                self.held.append(folder)
+            try:
+                self.members.append(Member(job, folder, paths, options))
+            except Exception as error:
+                self._fail(job, error)
+
+    def open(self) -> None:
+        """Open what is read: once for the stream tasks, and once for the batch tasks, which want it in another order.
+        Raises SourceError."""
+        streams = [m for m in self.members if m.runs is None and m.asked is None]
+        batches = [m for m in self.members if m.runs is not None]
+        for members in filter(None, (streams, batches)):
+            times = [(m.options.start, m.options.stop) for m in members]
+            start, stop = (None if None in some else choose(some) for some, choose in zip(zip(*times), (min, max)))
+            origins = [dbrp for m in members for _, op in m.sources for dbrp in op.dbrps or ()]
+            source = open_input(origins, _union(m.reads for m in members), self.paths,
+                                replace(self.options, start=start, stop=stop))  # fmt: skip
+            for member in members:
+                member.input.files = source.identity()
+            self.inputs.append((source, members))
+
+    # -- a set that was broken off
+
+    def go_on(self, folders: Folders, resume: bool, checkpoint: float | None) -> None:
+        """Leave tasks that are complete as they are, and go on with the others where another run of the set came to.
+
+        OutputError where that cannot be."""
+        reasons = {m.name: reason for m in self.members if (reason := m.cannot_go_on()) is not None}
+        for member in self.members:
+            if member.name not in reasons:
+                member.identity = identity(member, member.job.text, folders.form, member.job.write_to)
+        if reasons:
+            if resume:
+                name, reason = next(iter(reasons.items()))
+                raise OutputError(f"this run cannot be resumed: {name}: {reason}", "leave --resume out")
+            return
+        own = _common({m.name: m.identity for m in self.members})
+        self.checkpoints = Checkpoints(folders.path, own, EVERY if checkpoint is None else checkpoint)
+        saved = self.checkpoints.load() if resume else None
+        for member in list(self.members):
+            self._finished(member)
+        if saved is None:
+            return
+        self.inputs[0][0].go_on(saved["input"])
+        for member in list(self.members):
+            state = saved["members"].get(member.name)
+            if state is None:
+                self._fail(member.job, OutputError("it had failed before the run was broken off"))
+                self._leave(member)
+                continue
+            assert member.folder is not None
+            member.folder.go_on(state["sinks"])
+            member.restore(state["run"], member.sinks)
+            member.folder.staging.keep = True
+        folders.keep = True
+
+    def _finished(self, member: Member) -> None:
+        """Leave a task as it is whose results are there."""
+        assert member.folder is not None
+        staging = member.folder.staging
+        if staging.finished is None:
+            return
+        changed = changes(staging.finished.get("run", {}), member.identity)
+        if not changed:
+            self.summary.tasks[member.name] = as_finished(staging.finished)
+            self._leave(member)
+        elif self.folders is not None and not self.folders.overwrite:
+            raise OutputError(f"{staging.given} holds results of another run: {changed} changed", NOT_EMPTY)
+
+    # -- the run
+
+    def run(self) -> None:
+        """Read all inputs, and finish each task."""
+        for member in list(self.members):
+            self._guarded(member, member.start)
+        for source, members in self.inputs:
+            here = [m for m in members if m in self.members]
+            if here:
+                self._read(source, here)
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="tickc-finish") as pool:
+            waiting = []
+            for member in list(self.members):
+                self._guarded(member, member.end)
+                if not member.left:
+                    waiting.append((member, pool.submit(member.finish, member.sinks)))
+            for member, written in waiting:
+                self._guarded(member, written.result)
+        if self.folders is not None:
+            self.folders.sync()
+        for member in list(self.members):
+            self._commit(member)
+        self._tell(0)
+        if self.folders is not None:
+            self.folders.keep = False
+
+    def _read(self, source: Any, members: list[Member]) -> None:
+        """Hand the rows of an input to the tasks that want them."""
+        dispatch = Dispatch([m.wish for m in members], batch_rows=self.options.batch_rows)
+        in_time = any(m.runs is not None for m in members)
+        for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
+            self._hand(dispatch.take(rows), members)
+            if in_time and not dispatch.waiting:
+                for member in members:
+                    self._guarded(member, member.pass_to, moment)
+            self._tell(source.rows_read, source)
+            if self.checkpoints is not None and self.checkpoints.due():
+                self._hand(dispatch.rest(), members)
+                self._save(source)
+            if not self.members:
+                break
+        self._hand(dispatch.rest(), members)
+        for reason, n in source.problems.counts.items():
+            self.summary.left_out[reason] = max(n, self.summary.left_out.get(reason, 0))
+        self.summary.first_left_out = self.summary.first_left_out or [str(p) for p in source.problems.first]
+
+    def _hand(self, pieces: Iterable[Piece], members: Sequence[Member]) -> None:
+        for tasks, rows in pieces:
+            for i in tasks:
+                self._guarded(members[i], members[i].take, rows)
+
+    def _tell(self, points: int, source: Any = None) -> None:
+        self.summary.points_read = max(points, self.summary.points_read)
+        self.summary.seconds = clock.perf_counter() - self.began
+        if self.on_step is not None and source is not None:
+            self.on_step(source, self.summary)
+
+    def _save(self, source: Any) -> None:
+        assert self.checkpoints is not None and self.folders is not None
+        states = {m.name: {"run": m.snapshot(), "sinks": m.folder.mark()} for m in self.members if m.folder is not None}
+        self.folders.sync()
+        self.checkpoints.save({"input": source.place(), "members": states}, source.rows_read)
+        self.folders.keep = True
+        for folder in self.held:
+            folder.staging.keep = True
+
+    def _commit(self, member: Member) -> None:
+        """Let the results of a task appear."""
+        if member.folder is None:
+            self.summary.tables[member.name] = member.tables.result()
+        else:
+            member.folder.commit({**member.summary.to_json(), "run": member.identity})
+        self.summary.tasks[member.name] = member.summary
+        self._leave(member)
+
+    # -- tasks that fail or are done
+
+    def _guarded(self, member: Member, step: Callable[..., Any], *given: Any) -> None:
+        """Make a step of a task, unless it is done; what it raises ends the task alone. Raises OutputError."""
+        if member.left:
+            return
+        began = clock.perf_counter()
+        try:
+            step(*given)
+        except (OutputError, MemoryError):
+            raise
+        except Exception as error:
+            self._fail(member.job, error)
+            self._leave(member)
+        member.summary.seconds += clock.perf_counter() - began
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        job.locate(error)
+        self.summary.failed[job.name] = _reason(error)
+
+    def _leave(self, member: Member) -> None:
+        """A task takes no part any more."""
+        member.left = True
+        self.members.remove(member)
+        member.release()
+        if member.folder is not None:
+            member.folder.staging.keep = False
+            member.folder.__exit__()
+            self.held.remove(member.folder)
+
+    def release(self) -> None:
+        """Let go of what a run that was broken off holds."""
+        for source, _ in self.inputs:
+            if hasattr(source, "close"):
+                source.close()
+        for member in self.members:
+            member.release()
+        for folder in self.held:
+            folder.__exit__()
+
+
+def _union(reads: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several tasks read, as the READS of a module say it; of the conditions those that all have."""
+    found = list(reads)
+    together: dict[str, Any] = {}
+    for key in ("tags", "fields"):
+        names = [some.get(key) for some in found]
+        together[key] = None if None in names else tuple(sorted({n for some in names for n in some or ()}))
+    together["measurements"] = tuple(dict.fromkeys(m for some in found for m in some.get("measurements") or ("",)))
+    wheres = [tuple(some.get("where") or ()) for some in found]
+    together["where"] = tuple(c for c in wheres[0] if all(c in where for where in wheres))
+    return together
+
+
+def _common(identities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What has to be the same for one set to go on with another."""
+    shared = next(iter(identities.values()), {})
+    scripts = {name: own["the script"] for name, own in identities.items()}
+    return {"the tasks": scripts, **{k: v for k, v in shared.items() if k != "the script"}}
+
+
+def _reason(error: Exception) -> str:
+    """Why a task ended, for people."""
+    if isinstance(error, TaskFailed):
+        return f"the task failed: {error}"
+    message = getattr(error, "message", None)
+    if message is not None:
+        return str(message)
+    notes = getattr(error, "__notes__", ())
+    place = f" {notes[0]}" if notes else ""
+    return f"internal error{place}: {' '.join(f'{type(error).__name__}: {error}'.split())}"

@@ -1,0 +1,104 @@
+"""Tasks of a set leave what each leaves alone, whatever is gathered, and when the set is killed and gone on with."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from test_backfill_ways import digest, killed_at, left_by, of_files
+from test_golden import BUILT
+from test_pipelines import pipelines, point, rows_of
+
+import tickc
+from tickc.runtime import dispatch
+from tickc.runtime.batch import Rows, Text
+from tickc.runtime.sinks import parts
+from tickc.runtime.sources.recording import write_recording
+from tickc.task import Task
+
+OTHERS = {
+    "all": "stream|from()|httpOut('all')",
+    "none": "stream|from().measurement('nobody')|httpOut('none')",
+    "stats": "stream|from().groupBy(*)|barrier().period(2s)|window().period(3s).every(3s)|count('v')|httpOut('n')",
+}
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are killed here, not machines, so nothing has to reach the disk."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("tickc.runtime.outputs.sync_all", lambda _: None)
+
+
+def named(points: list[Any], names: list[str]) -> Rows:
+    """The points, of measurements by turns."""
+    return rows_of(points).with_(name=Text.of(names[i % len(names)] for i in range(len(points))))
+
+
+def left_by_all(tasks: list[Task], source: Path, folder: Path, **options: Any) -> dict[str, dict[str, str] | str]:
+    """What each task leaves when they run together, or why it failed."""
+    together = tickc.backfill_all(tasks, source, folder, **options)
+    failed = {name: reason.removeprefix("the task failed: ") for name, reason in together.failed.items()}
+    assert {path.name for path in folder.iterdir()} == {*together.tasks} if together.tasks else not folder.exists()
+    return {**failed, **{name: digest(folder / name) for name in together.tasks}}
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes too long where processes are killed
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    scripts=st.lists(pipelines(), min_size=2, max_size=4),
+    points=st.lists(point, min_size=1, max_size=40),
+    seed=st.integers(0, 10**6),
+)
+def test_generated_scripts(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    scripts: list[str],
+    points: Any,
+    seed: int,
+) -> None:
+    folder, chance = tmp_path_factory.mktemp("many"), random.Random(seed)
+    monkeypatch.setattr(parts, "ROW_GROUP", 8)
+    monkeypatch.setattr(parts, "PART", 24)
+    monkeypatch.setattr(dispatch, "ENOUGH", chance.choice([1, 3, 1000]))
+    tags = ["", ".where(lambda: \"host\" == 'a')", '.where(lambda: "host" == \'b\' AND "n" > 1)']
+    named_scripts = {
+        f"t{i}": script.replace(".measurement('m')", f".measurement('{chance.choice('mk')}'){chance.choice(tags)}")
+        for i, script in enumerate(scripts)
+    }
+    tasks = [tickc.compile(script, name=name) for name, script in {**named_scripts, **OTHERS}.items()]
+    source = folder / "in.srpl"
+    write_recording(source, [named(points, chance.choice([["m"], ["m", "k"], ["m", "k", "k", "other"]]))])
+    form = chance.choice(["parquet", "arrow", "jsonl", "lp"])
+    wanted = {task.name: left_by(task, source, folder / f"alone {task.name}", format=form) for task in tasks}
+    for size in (1, 7, 1000):
+        assert left_by_all(tasks, source, folder / f"batches of {size}", format=form, batch_rows=size) == wanted
+    options: dict[str, Any] = {"format": form, "resume": True, "checkpoint": 0.0}
+    while killed_at(
+        chance.randrange(20, 600),
+        lambda tick: tickc.backfill_all(
+            tasks, source, folder / "killed", batch_rows=chance.choice([1, 3, 10]), on_step=tick, **options
+        ),
+    ):
+        pass
+    assert left_by_all(tasks, source, folder / "killed", **options) == wanted
+
+
+@pytest.mark.parametrize("folder", BUILT[::16])
+def test_golden_cases(folder: Path, tmp_path: Path) -> None:
+    found = of_files(folder)
+    if found is None:
+        return
+    task, source, options = found
+    others = [tickc.compile(script, name=name) for name, script in OTHERS.items()]
+    tasks = [*others, task]
+    wanted = {one.name: left_by(one, source, tmp_path / f"alone {one.name}", **options) for one in tasks}
+    assert left_by_all(tasks, source, tmp_path / "together", batch_rows=5, **options) == wanted
