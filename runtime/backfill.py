@@ -21,7 +21,7 @@ from tickc.runtime.ahead import Ahead
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
 from tickc.runtime.emitted import Emitted, emitted
-from tickc.runtime.graph import Entering, Graph, Operator, Output, Source, TaskFailed
+from tickc.runtime.graph import Entering, Graph, Output, Source, TaskFailed, operators
 from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Tables
@@ -563,10 +563,3 @@ def declared_sinks(graph: Graph) -> Iterator[tuple[str, str]]:
             yield "httpOut", op.path
         for path in getattr(op, "logs", ()):
             yield "alert", str(path)
-
-
-def operators(graph: Graph) -> Iterator[Operator]:
-    """The operators of a graph, and those that were fused into one."""
-    for op in graph.operators:
-        yield op
-        yield from getattr(op, "steps", ())

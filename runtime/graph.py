@@ -531,6 +531,13 @@ class Graph:
         self.entered = saved["entered"]
 
 
+def operators(graph: Graph) -> Iterator[Operator]:
+    """The operators of a graph, and those that were fused into one."""
+    for op in graph.operators:
+        yield op
+        yield from getattr(op, "steps", ())
+
+
 _NO_ROWS = np.zeros(0, np.int64)
 
 

@@ -153,7 +153,7 @@ def _values(kind: Kind) -> Column:
 
 def _names_read(graph: Graph) -> set[str]:
     """The fields that operators name."""
-    from tickc.runtime.backfill import operators
+    from tickc.runtime.graph import operators
 
     found: set[str] = set()
     for op in operators(graph):

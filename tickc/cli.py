@@ -734,8 +734,7 @@ def _replay(
         raise
     _write_results(results, collected.text())
     _tell_handlers(graph, verbose)
-    if verbose:
-        _tell_dropped(graph)
+    _tell_of_nodes(graph, verbose)
 
 
 def _tell_handlers(graph: Any, verbose: bool) -> None:
@@ -748,14 +747,14 @@ def _tell_handlers(graph: Any, verbose: bool) -> None:
             _say(f"{_visible(name)}: {_count(n, 'event')} not delivered: {_visible(reason)}")
 
 
-def _tell_dropped(graph: Any) -> None:
-    """The points that each node dropped, and why, and what else nodes have to tell."""
-    from tickc.runtime.backfill import operators
+def _tell_of_nodes(graph: Any, verbose: bool) -> None:
+    """What the user may not expect, and the points that each node dropped, and why."""
+    from tickc.runtime.graph import operators
 
     for op in operators(graph):
         for note in op.notes():
-            _say(f"note: {note}")
-        for reason, n in op.errors.items():
+            _say(f"note: {_visible(note)}")
+        for reason, n in op.errors.items() if verbose else ():
             _say(f"{op.name} dropped {_count(n, 'point')}: {_visible(reason)}")
 
 

@@ -300,7 +300,7 @@ class Delivery:
         Nodes write to the address of `to`, those with a cluster to the [[influxdb]] of that name. Raises SourceError,
         OutputError and SettingsError.
         """
-        from tickc.runtime.backfill import operators
+        from tickc.runtime.graph import operators
 
         self.inner, self.address = inner, to.address
         self.writers: dict[str, Writer] = {}

@@ -55,6 +55,11 @@ class HttpPost(Operator):
         if self.posts is not None:
             self.posts.close()
 
+    def notes(self) -> Iterable[str]:
+        if self.posts is not None and self.errors:
+            reason, failed = next(iter(self.errors)), self.errors.total()
+            yield f"{self.name}: {failed:,} posts failed, and what they carried went on: {reason}"
+
     def process(self, batch: Batch) -> Iterable[Batch]:
         if isinstance(batch, Segments):
             batch = batch.flat()

@@ -143,6 +143,22 @@ def test_verbose_tells_what_was_dropped(tickc: Tickc, script: Path, recorded: Pa
     assert done.returncode == 0 and "eval2 dropped 120 points: " in done.stderr and " s\n" in done.stderr
 
 
+def test_a_side_of_a_join_that_never_comes_is_told(tickc: Tickc, script: Path, recorded: Path) -> None:
+    script.write_text("""var cpu = stream|from().measurement('cpu')
+var gone = stream|from().measurement('gone')
+cpu|join(gone).as('cpu', 'gone')|httpOut('x')""")
+    done = tickc("replay", script, "--recording", recorded, "--results", "-")
+    assert done.returncode == 0 and json.loads(done.stdout)["sinks"] == {}
+    assert done.stderr == "note: join4: nothing came from `gone`; 120 points of the others joined nothing\n"
+
+
+def test_posts_to_a_service_that_is_down_are_told(tickc: Tickc, script: Path, recorded: Path) -> None:
+    script.write_text("stream|from().measurement('cpu')|httpPost('http://127.0.0.1:1/x')|httpOut('x')")
+    done = tickc("replay", script, "--recording", recorded, "--results", "-", "--handlers")
+    assert done.returncode == 0 and len(json.loads(done.stdout)["sinks"]["x"]) == 120
+    assert "note: http_post2: 120 posts failed, and what they carried went on: failed to POST data: " in done.stderr
+
+
 def test_an_unwritable_result(tickc: Tickc, script: Path, recorded: Path) -> None:
     done = tickc("replay", script, "--recording", recorded, "--results", "no/such/out.json")
     assert done.returncode == 1 and "cannot write no/such/out.json: no such file or directory" in done.stderr

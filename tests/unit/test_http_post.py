@@ -69,6 +69,8 @@ def test_an_endpoint_that_is_down_loses_no_rows_and_costs_no_time(monkeypatch: p
         assert time.monotonic() - began < 5
     assert [f for _, _, f, _ in found] == [{"v": i, "code": 0} for i in range(500)]
     assert sum(node.errors.values()) == 500
+    (note,) = node.notes()
+    assert note.startswith("http_post2: 500 posts failed, and what they carried went on: failed to POST data: ")
     assert len(server.requests) == web.PATIENCE
 
 
