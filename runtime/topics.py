@@ -17,22 +17,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Deferred:
-    """Events of a category that some alert inhibits: they wait until all alerts are through with the round."""
+    """Events of a category that some alert inhibits: they wait until all alerts are through with the round.
+
+    ids: i4[n], seq, place: i8[n], the input rows, and where the events stand among what the alert saw (`Topics.place`).
+    """
 
     alert: Alert
     events: Events
     ids: Array
     seq: Array
+    place: Array
 
 
 @dataclass(slots=True)
 class Switch:
-    """An inhibitor of `alert` that goes on or off."""
+    """An inhibitor of `alert` that goes on or off at an input row; place as in `Deferred`."""
 
     alert: Alert
     rule: int
     values: tuple[str, ...]
     on: bool
+    seq: int
+    place: int
 
 
 class Topics:
@@ -45,7 +51,8 @@ class Topics:
     def __init__(self) -> None:
         self.alerts: list[Alert] = []
         self._deferred: list[Deferred] = []
-        self._switches: list[tuple[int, int, int, Switch]] = []
+        self._switches: list[Switch] = []
+        self._places = 0
 
     def join(self, alert: Alert) -> int:
         """Take an alert in, in graph order; returns its number."""
@@ -60,20 +67,26 @@ class Topics:
         """Whether some alert inhibits events of the category."""
         return any(rule[0] == category for a in self.alerts for rule in a.inhibit)
 
-    def defer(self, alert: Alert, events: Events, ids: Array, seq: Array) -> None:
-        """Hold events back until the round is over."""
-        self._deferred.append(Deferred(alert, events, ids, seq))
+    def place(self, n: int) -> int:
+        """Number the next n points or batches that an alert sees, as one input row may bring several; the first."""
+        self._places += n
+        return self._places - n
 
-    def switch(self, seq: int, change: Switch) -> None:
-        """Note that an inhibitor goes on or off at an input row."""
-        self._switches.append((seq, change.alert.number, len(self._switches), change))
+    def defer(self, deferred: Deferred) -> None:
+        """Hold events back until the round is over."""
+        self._deferred.append(deferred)
+
+    def switch(self, change: Switch) -> None:
+        """Note that an inhibitor goes on or off."""
+        self._switches.append(change)
 
     def deliver(self, last: Alert) -> None:
         """At the end of a round: decide on the events held back, and send them by way of the last alert."""
-        steps: list[tuple[int, int, int, int, Any]] = [(s, n, 0, i, change) for s, n, i, change in self._switches]
+        steps: list[tuple[int, int, int, int, Any]] = [(c.seq, c.alert.number, c.place, -1, c) for c in self._switches]
         allowed = [np.ones(len(d.events), np.bool_) for d in self._deferred]
         for k, deferred in enumerate(self._deferred):
-            steps.extend((s, deferred.alert.number, 1, i, k) for i, s in enumerate(deferred.seq.tolist()))
+            number, places = deferred.alert.number, zip(deferred.seq.tolist(), deferred.place.tolist())
+            steps.extend((seq, number, place, i, k) for i, (seq, place) in enumerate(places))
         for _, _, _, i, what in sorted(steps, key=lambda step: step[:4]):
             if isinstance(what, Switch):
                 what.alert.on[what.rule, what.values] += 1 if what.on else -1

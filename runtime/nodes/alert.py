@@ -23,7 +23,7 @@ from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
 from tickc.runtime.nodes.window import grown
-from tickc.runtime.topics import Switch, Topics
+from tickc.runtime.topics import Deferred, Switch, Topics
 
 # Bits of a row: 1 << k says that the predicate of level k + 1 holds, 8 << k that the reset of level k + 1 is false, so
 # that the level stays. FORCED: the level is known already and stands in the lowest two bits.
@@ -435,20 +435,20 @@ class Alert(Operator):
             raise TaskFailed(failed[1])
         out = np.empty((n, 6), np.int64)
         parts: list[tuple[Array, Array]] = []
-        total = 0
+        total, place = 0, self.topics.place(n)
         for first, last, fresh in self._pieces(work):
             self._resume(work, fresh)
             found = self._advance(work, first, last, out[total:])
             triggered = out[total : total + found]
             total += found
-            self._switch(work, triggered)
+            self._switch(work, triggered, place)
             sent = triggered[:, SENT] != 0
             events = triggered if sent.all() else triggered[sent]
             if len(events):
                 parts.append((events, self._remember(work, events)))
         if parts:
             events = np.concatenate([e for e, _ in parts])
-            yield from self._emit(work, events, np.concatenate([p for _, p in parts]))
+            yield from self._emit(work, events, np.concatenate([p for _, p in parts]), place)
 
     # -- levels
 
@@ -649,8 +649,8 @@ class Alert(Operator):
             return error.row, f"{self.name}: {error}"
         return None
 
-    def _switch(self, work: _Work, triggered: Array) -> None:
-        """Switch this alert's inhibitors: on while a group's level is not OK."""
+    def _switch(self, work: _Work, triggered: Array, place: int) -> None:
+        """Switch this alert's inhibitors: on while a group's level is not OK. place: that of the first unit."""
         if not self.inhibit:
             return
         groups = work.batch.groups
@@ -662,12 +662,15 @@ class Alert(Operator):
             self.inhibiting[group] = level > 0
             for k, rule in enumerate(self.inhibit):
                 equal = tuple(groups[group].tags.get(t, "") for t in rule[1:])
-                self.topics.switch(int(work.batch.seq[unit]), Switch(self, k, equal, level > 0))
+                self.topics.switch(Switch(self, k, equal, level > 0, int(work.batch.seq[unit]), place + unit))
 
     # -- what comes out
 
-    def _emit(self, work: _Work, found: Array, ids: Array) -> Iterable[Batch]:
-        """Send events (i8[m, 6], with i8[m, 2] of ids and previous levels) and yield their data with what is added."""
+    def _emit(self, work: _Work, found: Array, ids: Array, place: int) -> Iterable[Batch]:
+        """Send events (i8[m, 6], with i8[m, 2] of ids and previous levels) and yield their data with what is added.
+
+        place: that of the first unit, see Topics.
+        """
         batch, units = work.batch, found[:, UNIT]
         data = batch if len(units) == len(batch) else batch.take(units)
         codes = np.ascontiguousarray(ids[:, 0], np.int32)
@@ -681,7 +684,7 @@ class Alert(Operator):
             good = np.arange(failure[0])
             events, codes, units, data = events.take(good), codes[good], units[good], data.take(good)
         if self._guarded:
-            self.topics.defer(self, events, codes, batch.seq[units])
+            self.topics.defer(Deferred(self, events, codes, batch.seq[units], place + units))
         else:
             self.outputs.extend(self._outputs(events))
         if len(events):
