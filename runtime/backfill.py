@@ -383,7 +383,7 @@ def identity(run: Run, task: str, form: str, write_to: Destination | None) -> di
     """What has to be the same for one run to go on with another, by what a user calls it."""
     options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers")}
     return {
-        "the script": hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest(),
+        "the script": hashed(task),
         "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},
         "the inputs": run.input.identity(),
         "the version of tickc": _version(),
@@ -395,6 +395,11 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("tickc")
+
+
+def hashed(text: str) -> str:
+    """What tells a text from others."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def as_finished(document: Mapping[str, Any]) -> Summary:

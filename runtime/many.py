@@ -8,18 +8,20 @@ fails leaves the others as they are.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tickc.runtime.backfill import OnStep, Options, Paths, Run, Summary, as_finished, identity, open_input
+from tickc.runtime.backfill import OnStep, Options, Paths, Run, Summary, as_finished, hashed, identity, open_input
 from tickc.runtime.batch import Rows
 from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
 from tickc.runtime.dispatch import Dispatch, Piece, Wish
-from tickc.runtime.graph import NEVER, Entering, Graph, TaskFailed
+from tickc.runtime.graph import NEVER, Entering, Graph, Output, TaskFailed
+from tickc.runtime.loopback import Linked, check_batches, edges, groups
+from tickc.runtime.nodes.block import select
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import Problems, SourceError, Wanted
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tickc.runtime.influxdb.address import Address
     from tickc.runtime.influxdb.sink import Destination
 
+Guarded = Callable[..., None]
 WRITERS = 8  # threads that finish the folders of tasks: most of it is waiting for the disk
 
 
@@ -112,6 +115,7 @@ class Member(Run):
         super().__init__(job.graph, job.reads, paths, options, job.outside)
         self.job, self.name = job, job.name
         self.folder = folder
+        self.linked: dict[str, str] = {}  # the scripts, hashed, of tasks that it feeds or that feed it
         self.left = False  # whether it takes no part any more
         self.identity: dict[str, Any] = {}  # see `backfill.identity`; empty where the run cannot be gone on with
         self.tables = Tables()
@@ -137,11 +141,11 @@ class Member(Run):
         """Before the first rows."""
         self.begin(self.sinks)
 
-    def take(self, rows: Rows) -> None:
-        """Send rows through the task."""
+    def take(self, rows: Rows, kept: list[Output] | None = None) -> None:
+        """Send rows through the task; what leaves it is added to `kept` too."""
         self.input.rows_read += len(rows)
         if self.runs is None:
-            self.write(self.graph.feed(self.arrived(rows)), self.sinks)
+            self.write(_noting(self.graph.feed(self.arrived(rows)), kept), self.sinks)
         else:
             inside = Wanted(start=self.options.start, stop=self.options.stop)
             self._answer(self.runs.take(self.arrived(cut(rows, inside, unsorted=True)), NEVER))
@@ -151,13 +155,13 @@ class Member(Run):
         if self.runs is not None:
             self._answer(self.runs.answer(moment))
 
-    def end(self) -> None:
-        """All rows have been taken; of a task that asks a server, run it."""
+    def end(self, kept: list[Output] | None = None) -> None:
+        """All rows have been taken; of a task that asks a server, run it. What leaves it is added to `kept` too."""
         if self.asked is not None:
             self._answer(self.asked)
         if self.runs is not None:
             self._answer(self.runs.finish())
-        self.write(self.graph.end(flush=self.flush), self.sinks)
+        self.write(_noting(self.graph.end(flush=self.flush), kept), self.sinks)
 
     def _answer(self, batches: Iterable[Entering]) -> None:
         for entering in batches:
@@ -169,6 +173,56 @@ class Member(Run):
         for operator in self.graph.operators:
             if hasattr(operator, "close"):
                 operator.close()
+
+
+def _noting(outputs: Iterable[Output], kept: list[Output] | None) -> Iterator[Output]:
+    for output in outputs:
+        if kept is not None:
+            kept.append(output)
+        yield output
+
+
+class Unit:
+    """Stream tasks that feed each other, which are given the rows that any of them wants; or one alone."""
+
+    def __init__(self, members: Sequence[Member], guarded: Guarded) -> None:
+        """guarded: makes a step of a task."""
+        self.members, self.guarded = members, guarded
+        self.linked = None
+        if len(members) > 1:
+            self.linked = Linked([m.name for m in members], [m.graph for m in members], self._send)
+
+    @property
+    def wish(self) -> Wish:
+        """The rows and columns that the tasks want."""
+        if self.linked is None:
+            return self.members[0].wish
+        reads = union(m.reads for m in self.members)
+        measurements = frozenset(reads["measurements"])
+        return Wish(None if "" in measurements else measurements, reads["tags"], reads["fields"])
+
+    def take(self, rows: Rows) -> None:
+        """Send rows through the tasks."""
+        if self.linked is None:
+            self.guarded(self.members[0], self.members[0].take, rows)
+        else:
+            self.linked.take(rows)
+
+    def end(self) -> None:
+        """All rows have been taken."""
+        if self.linked is None:
+            self.guarded(self.members[0], self.members[0].end)
+        else:
+            self.linked.end()
+
+    def _send(self, place: int, rows: Rows | None) -> list[Output]:
+        member, kept = self.members[place], list[Output]()
+        if rows is None:
+            self.guarded(member, member.end, kept)
+        else:
+            wish = member.wish
+            self.guarded(member, member.take, select(rows, wish.tags, wish.fields), kept)
+        return kept
 
 
 def backfill_all(
@@ -186,8 +240,9 @@ def backfill_all(
     """Run tasks over the same files or InfluxDB. With `output` each has its results in the folder OUTPUT/NAME, else
     they come as tables.
 
-    The options are those of `backfill.backfill`. Raises SourceError and OutputError, and ValueError where two tasks
-    have one name; what a task raises is told in `Together.failed`.
+    What a task hands to `kapacitorLoopback` also enters the others (see runtime/loopback.py). The options are those of
+    `backfill.backfill`. Raises SourceError and OutputError, LoopError where tasks feed each other in a circle, and
+    ValueError where two have one name; what a task raises is told in `Together.failed`.
     """
     names = [job.name for job in jobs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -225,7 +280,7 @@ class _Set:
         self.summary = Together()
         self.members: list[Member] = []  # that are at work
         self.held: list[Folder] = []
-        self.inputs: list[tuple[Any, list[Member]]] = []  # and the tasks that read each
+        self.inputs: list[tuple[Any, list[Unit]]] = []  # and the tasks that read each
         self.checkpoints: Checkpoints | None = None
         for job in jobs:
             folder = None if folders is None else folders.folder(job.name)
@@ -238,18 +293,31 @@ class _Set:
 
     def open(self) -> None:
         """Open what is read: once for the stream tasks, and once for the batch tasks, which want it in another order.
-        Raises SourceError."""
+        Raises SourceError and LoopError."""
         streams = [m for m in self.members if m.runs is None and m.asked is None]
-        batches = [m for m in self.members if m.runs is not None]
-        for members in filter(None, (streams, batches)):
-            times = [(m.options.start, m.options.stop) for m in members]
-            start, stop = (None if None in some else choose(some) for some, choose in zip(zip(*times), (min, max)))
-            origins = [dbrp for m in members for _, op in m.sources for dbrp in op.dbrps or ()]
-            source = open_input(origins, _union(m.reads for m in members), self.paths,
-                                replace(self.options, start=start, stop=stop))  # fmt: skip
-            for member in members:
-                member.input.files = source.identity()
-            self.inputs.append((source, members))
+        batches = [m for m in self.members if m.runs is not None or m.asked is not None]
+        check_batches([m.name for m in (*streams, *batches)], [m.graph for m in (*streams, *batches)],
+                      range(len(streams), len(self.members)))  # fmt: skip
+        linked = groups(len(streams), edges([m.graph for m in streams]))
+        self._open([Unit([streams[i] for i in some], self._guarded) for some in linked])
+        self._open([Unit([m], self._guarded) for m in batches if m.runs is not None])
+
+    def _open(self, units: list[Unit]) -> None:
+        members = [m for unit in units for m in unit.members]
+        if not members:
+            return
+        times = [(m.options.start, m.options.stop) for m in members]
+        start, stop = (None if None in some else choose(some) for some, choose in zip(zip(*times), (min, max)))
+        origins = [dbrp for m in members for _, op in m.sources for dbrp in op.dbrps or ()]
+        options = replace(self.options, start=start, stop=stop)
+        source = open_input(origins, union(m.reads for m in members), self.paths, options)
+        files = source.identity()
+        for unit in units:
+            scripts = {m.name: hashed(m.job.text) for m in unit.members}
+            for member in unit.members:
+                member.input.files = files
+                member.linked = {name: text for name, text in scripts.items() if name != member.name}
+        self.inputs.append((source, units))
 
     # -- a set that was broken off
 
@@ -261,6 +329,8 @@ class _Set:
         for member in self.members:
             if member.name not in reasons:
                 member.identity = identity(member, member.job.text, folders.form, member.job.write_to)
+                if member.linked:
+                    member.identity["the tasks that it is linked with"] = member.linked
         if reasons:
             if resume:
                 name, reason = next(iter(reasons.items()))
@@ -269,8 +339,13 @@ class _Set:
         own = _common({m.name: m.identity for m in self.members})
         self.checkpoints = Checkpoints(folders.path, own, EVERY if checkpoint is None else checkpoint)
         saved = self.checkpoints.load() if resume else None
-        for member in list(self.members):
-            self._finished(member)
+        for _, found in self.inputs:
+            for unit in found:
+                if all(map(self._finished, unit.members)):
+                    for member in unit.members:
+                        assert member.folder is not None
+                        self.summary.tasks[member.name] = as_finished(member.folder.staging.finished or {})
+                        self._leave(member)
         if saved is None:
             return
         self.inputs[0][0].go_on(saved["input"])
@@ -286,18 +361,16 @@ class _Set:
             member.folder.staging.keep = True
         folders.keep = True
 
-    def _finished(self, member: Member) -> None:
-        """Leave a task as it is whose results are there."""
+    def _finished(self, member: Member) -> bool:
+        """Whether the results of a task are there."""
         assert member.folder is not None
         staging = member.folder.staging
         if staging.finished is None:
-            return
+            return False
         changed = changes(staging.finished.get("run", {}), member.identity)
-        if not changed:
-            self.summary.tasks[member.name] = as_finished(staging.finished)
-            self._leave(member)
-        elif self.folders is not None and not self.folders.overwrite:
+        if changed and self.folders is not None and not self.folders.overwrite:
             raise OutputError(f"{staging.given} holds results of another run: {changed} changed", NOT_EMPTY)
+        return not changed
 
     # -- the run
 
@@ -305,16 +378,16 @@ class _Set:
         """Read all inputs, and finish each task."""
         for member in list(self.members):
             self._guarded(member, member.start)
-        for source, members in self.inputs:
-            here = [m for m in members if m in self.members]
+        for source, found in self.inputs:
+            here = [unit for unit in found if not all(m.left for m in unit.members)]
             if here:
                 self._read(source, here)
         with ThreadPoolExecutor(WRITERS, thread_name_prefix="tickc-finish") as pool:
             waiting = []
-            for member in list(self.members):
-                self._guarded(member, member.end)
-                if not member.left:
-                    waiting.append((member, pool.submit(member.finish, member.sinks)))
+            alone = [Unit([m], self._guarded) for m in self.members if m.asked is not None]
+            for unit in (*(unit for _, found in self.inputs for unit in found), *alone):
+                unit.end()
+                waiting += [(m, pool.submit(m.finish, m.sinks)) for m in unit.members if not m.left]
             for member, written in waiting:
                 self._guarded(member, written.result)
         if self.folders is not None:
@@ -325,30 +398,25 @@ class _Set:
         if self.folders is not None:
             self.folders.keep = False
 
-    def _read(self, source: Any, members: list[Member]) -> None:
+    def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""
-        dispatch = Dispatch([m.wish for m in members], batch_rows=self.options.batch_rows)
-        in_time = any(m.runs is not None for m in members)
+        dispatch = Dispatch([unit.wish for unit in units], batch_rows=self.options.batch_rows)
+        in_time = any(m.runs is not None for unit in units for m in unit.members)
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
-            self._hand(dispatch.take(rows), members)
+            _hand(dispatch.take(rows), units)
             if in_time and not dispatch.waiting:
-                for member in members:
-                    self._guarded(member, member.pass_to, moment)
+                for unit in units:
+                    self._guarded(unit.members[0], unit.members[0].pass_to, moment)
             self._tell(source.rows_read, source)
             if self.checkpoints is not None and self.checkpoints.due():
-                self._hand(dispatch.rest(), members)
+                _hand(dispatch.rest(), units)
                 self._save(source)
             if not self.members:
                 break
-        self._hand(dispatch.rest(), members)
+        _hand(dispatch.rest(), units)
         for reason, n in source.problems.counts.items():
             self.summary.left_out[reason] = max(n, self.summary.left_out.get(reason, 0))
         self.summary.first_left_out = self.summary.first_left_out or [str(p) for p in source.problems.first]
-
-    def _hand(self, pieces: Iterable[Piece], members: Sequence[Member]) -> None:
-        for tasks, rows in pieces:
-            for i in tasks:
-                self._guarded(members[i], members[i].take, rows)
 
     def _tell(self, points: int, source: Any = None) -> None:
         self.summary.points_read = max(points, self.summary.points_read)
@@ -415,7 +483,13 @@ class _Set:
             folder.__exit__()
 
 
-def _union(reads: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _hand(pieces: Iterable[Piece], units: Sequence[Unit]) -> None:
+    for places, rows in pieces:
+        for i in places:
+            units[i].take(rows)
+
+
+def union(reads: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What several tasks read, as the READS of a module say it; of the conditions those that all have."""
     found = list(reads)
     together: dict[str, Any] = {}

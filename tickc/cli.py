@@ -87,7 +87,7 @@ def _as_failure(error: BaseException) -> Failure:
         return Failure("", code=REFUSED)
     if kinds & {"SourceError", "OutputError", "UdfError"}:
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
-    if kinds & {"ConfigError", "SettingsError", "VariablesError"}:
+    if kinds & {"ConfigError", "SettingsError", "VariablesError", "LoopError"}:
         return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
     if isinstance(error, OSError):
         return Failure(_os_message(error))
@@ -611,8 +611,8 @@ def warm(tasks: Sequence[str], quiet: bool, as_json: bool, **options: Any) -> No
 # -------------------------------------------------------------------------------------------------------- replay
 
 
-@cli.command(short_help="Replay a recording through a task; results as JSON.")
-@click.argument("task", metavar="TASK.tick|MODULE.py")
+@cli.command(short_help="Replay a recording through tasks; results as JSON.")
+@click.argument("tasks", metavar="TASK.tick|MODULE.py…", nargs=-1, required=True)
 @click.option(
     "--recording",
     "recordings",
@@ -632,17 +632,21 @@ def warm(tasks: Sequence[str], quiet: bool, as_json: bool, **options: Any) -> No
 @_reaching
 @_compiling
 @click.pass_context
-def replay(context: click.Context, task: str, recordings: Sequence[str], results: str, **options: Any) -> None:
+def replay(
+    context: click.Context, tasks: Sequence[str], recordings: Sequence[str], results: str, **options: Any
+) -> None:
     """Replay a recording through a task as Kapacitor does, and write all results as one JSON document.
 
     With --data a batch task asks its queries of the data, between --start and --stop, as a batch replay asks InfluxDB.
 
     The document has the keys `sinks`, `alerts` and `writes`; `error` where the script does not compile; `runtime_error`
-    where the task failed, with the results up to there.
+    where the task failed, with the results up to there. Of several tasks, which feed each other by kapacitorLoopback,
+    it has such a document under the name of each.
 
     \b
     Examples:
       tickc replay cpu_alert.tick --recording cpu.srpl
+      tickc replay rollup.tick alert.tick --recording cpu.srpl
       tickc replay cpu_alert.tick --recording cpu.srpl --results out.json --vars vars.json
       tickc replay mean_alert.tick --recording 0.brpl --recording 1.brpl
       tickc replay mean_alert.tick --data cpu.parquet --db telegraf --rp autogen \\
@@ -655,8 +659,12 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
 
     clock = _Clock(context)
     _check_input_options(recordings, options)
+    if _several_tasks(tasks):
+        _replay_all(tasks, recordings, results, options, clock.verbose)
+        clock.tell("replayed")
+        return
     try:
-        loaded = _load(task, options)
+        loaded = _load(tasks[0], options)
     except TickError as error:
         _write_results(results, json.dumps({"error": _kapacitor_text(error)}))
         raise
@@ -667,6 +675,45 @@ def replay(context: click.Context, task: str, recordings: Sequence[str], results
     _replay(loaded, graph, given, results, clock.verbose, {k: options[k] for k in _RUNNING})
     clock.tell("replayed")
     _tell_problems(problems)
+
+
+def _replay_all(
+    paths: Sequence[str], recordings: Sequence[str], results: str, o: dict[str, Any], verbose: bool
+) -> None:
+    """Replay through several tasks."""
+    from tickc.runtime.command import heed_hangup
+    from tickc.together import Replay
+
+    loaded = _load_all(paths, o)
+    heed_hangup(line for task in loaded for line in task.lines)
+    run = Replay(loaded, **{k: o[k] for k in _RUNNING})
+    if recordings and run.batches:
+        raise Failure(
+            f"{run.batches[0]} is a batch task, which takes recordings of its own", "replay it alone", REFUSED
+        )
+    found: list[Problems] = []
+
+    def given(name: str, graph: Graph) -> Iterable[Any]:
+        entering, problems = _recorded(graph, recordings, o)
+        found.append(problems)
+        return entering
+
+    try:
+        done = run.over(given)
+    except KeyboardInterrupt:
+        raise Failure("interrupted; no results were written", code=INTERRUPTED) from None
+    import json
+
+    documents = (f"{json.dumps(name)}:{one.text()}" for name, one in done.items())
+    _write_results(results, "{" + ",".join(documents) + "}")
+    for problems in found[:1]:
+        _tell_problems(problems)
+    for graph in run.graphs:
+        _tell_handlers(graph, verbose)
+        _tell_of_nodes(graph, verbose)
+    failed = {name: one.failure for name, one in done.items() if one.failure is not None}
+    if failed:
+        raise Failure("\n".join(f"{name}: the task failed: {failure}" for name, failure in failed.items()))
 
 
 def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> None:

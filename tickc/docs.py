@@ -121,9 +121,10 @@ NOTES: Mapping[str, str] = {
     "httpPost": "Posts only with `--handlers`; else, as where the service is out of reach, `codeField` is 0 and the "
     "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits "
     "longer than 10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
-    "kapacitorLoopback": "Exact in points. Differs: a replay and a backfill run one task, so that the points go to no "
-    "other; a backfill writes them as a data set of their own. `tickc.replay_together` runs several tasks on one "
-    "recording and feeds the points back to them. The check for loops is Kapacitor's.",
+    "kapacitorLoopback": "Exact in points. They enter the other tasks of a replay or backfill of several, where these "
+    "read that database and policy; a backfill also writes them as a data set of their own. Differs: they do so before "
+    "the next row of the input, while Kapacitor has no order there. Its check for loops is here too, and circles of "
+    "several tasks are refused.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
     "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
     "Kapacitor that order is a race, which shows where a parent lags behind.",

@@ -2,106 +2,154 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from tickc.runtime.loopback import Linked, LoopError, check_batches, edges, groups
 
 if TYPE_CHECKING:
     from tickc.runtime.batch import Rows
-    from tickc.runtime.graph import Graph, Output
+    from tickc.runtime.graph import Entering, Graph, Output
     from tickc.runtime.results import Results
     from tickc.task import Task
 
-DEEPEST = 16  # how often what came of a row may be fed back: a chain of tasks ends, a circle does not
+__all__ = ["LoopError", "replay_together"]
 
 
-class LoopError(Exception):
-    """Tasks feed each other in a circle."""
+def replay_together(
+    tasks: Sequence[Task],
+    recording: Any = None,
+    *,
+    data: Any = None,
+    db: str = "",
+    rp: str = "",
+    start: Any = None,
+    stop: Any = None,
+    clock: str = "wall",
+    flush: bool = False,
+    handlers: bool = False,
+    allow_exec: bool = False,
+) -> dict[str, Results]:
+    """Replay a recording, or data, through several tasks; the results by the tasks' names.
 
+    recording: the path of a stream recording, or rows (one batch or an iterable). The other options are those of
+    `Task.replay`. What a task hands to `kapacitorLoopback` enters all others at once, before the next rows of the
+    recording, where they read that database and retention policy; it never enters the task that it comes from, as
+    Kapacitor refuses such a loop. The end of the input ends a task before those that it feeds. Where a task fails, its
+    results hold what came before and the failure; the others go on.
 
-def replay_together(tasks: Sequence[Task], recording: Any) -> dict[str, Results]:
-    """Replay a recording through several tasks; the results by the tasks' names.
-
-    recording: the path of a stream recording, or rows (one batch or an iterable). What a task hands to
-    `kapacitorLoopback` enters all others at once, before the next rows of the recording, where they read that database
-    and retention policy; it never enters the task that it comes from, as Kapacitor refuses such a loop. What the end of
-    the input releases is fed to the tasks that come later in `tasks`. Raises LoopError where tasks feed each other in a
-    circle, ValueError where two tasks have one name.
+    Raises LoopError where tasks feed each other in a circle, ValueError where two tasks have one name, or a batch task
+    is given a recording.
     """
-    from tickc.runtime.results import Results
+    by_name = {task.name: task for task in tasks}
 
-    names = [t.name for t in tasks]
-    if len(set(names)) < len(names):
-        raise ValueError("two tasks have the same name")
-    run = _Set({t.name: t.build() for t in tasks}, {t.name: Results(t.name) for t in tasks})
-    for rows in _batches(recording):
-        for piece in run.pieces(rows):
-            run.feed(piece, "", 0)
-    for name in names:
-        run.finish(name)
-    return run.results
+    def given(name: str, graph: Graph) -> Iterable[Entering]:
+        return by_name[name]._given(graph, recording, data, (db, rp), start, stop)
+
+    run = Replay(tasks, clock=clock, flush=flush, handlers=handlers, allow_exec=allow_exec)
+    if recording is not None and run.batches:
+        raise ValueError(f"{run.batches[0]} is a batch task, which takes recordings of its own")
+    return run.over(given)
 
 
-class _Set:
-    def __init__(self, graphs: dict[str, Graph], results: dict[str, Results]) -> None:
-        self.graphs = graphs
-        self.results = results
+class Replay:
+    """Tasks at work, and their results. batches: the names of those that are batch tasks."""
 
-    def pieces(self, rows: Rows) -> Iterable[Rows]:
-        """The rows one by one where a task feeds back, so that the order does not depend on how they are batched."""
-        from tickc.runtime.nodes.sinks import KapacitorLoopback
+    def __init__(
+        self, tasks: Sequence[Task], *, clock: str, flush: bool, handlers: bool = False, allow_exec: bool = False
+    ) -> None:
+        """Raises LoopError and ValueError as `replay_together` does."""
+        from tickc.runtime.nodes.query import queries
+        from tickc.runtime.results import Results
 
-        if not any(isinstance(op, KapacitorLoopback) for graph in self.graphs.values() for op in graph.operators):
-            return [rows]
-        return (rows.take(slice(i, i + 1)) for i in range(len(rows)))
+        self.tasks, self.flush = tasks, flush
+        self.results = {task.name: Results(task.name) for task in tasks}
+        if len(self.results) < len(tasks):
+            raise ValueError("two tasks have the same name")
+        self.graphs = [task.build() for task in tasks]
+        for graph in self.graphs:
+            graph.follow(clock)
+        self._batches = [i for i, graph in enumerate(self.graphs) if queries(graph)]
+        self.batches = [tasks[i].name for i in self._batches]
+        self._streams = [i for i in range(len(tasks)) if i not in self._batches]
+        check_batches([task.name for task in tasks], self.graphs, self._batches)
+        self.linked = list(self._groups())
+        self.outside = [task.outside(handlers, allow_exec) for task in tasks]
+        self.handlers: list[Any] = [None] * len(tasks)
 
-    def feed(self, rows: Rows, giver: str, depth: int) -> None:
-        """Send rows to all tasks but `giver` that have not finished or failed, and what they feed back after them."""
-        waiting = deque([(rows, giver, depth)])
-        while waiting:
-            rows, giver, depth = waiting.popleft()
-            if depth > DEEPEST:
-                raise LoopError(f"task {giver} is part of a circle of tasks that feed each other by kapacitorLoopback")
-            for name in list(self.graphs):
-                if name != giver:
-                    waiting.extend((r, name, depth + 1) for r in self.take(name, [rows], last=False))
+    def _groups(self) -> Iterator[Linked]:
+        """The stream tasks, those that feed each other together."""
+        graphs = [self.graphs[i] for i in self._streams]
+        for some in groups(len(graphs), edges(graphs)):
+            places = [self._streams[k] for k in some]
+            names = [self.tasks[i].name for i in places]
+            yield Linked(names, [self.graphs[i] for i in places], partial(self._send_one_of, places))
 
-    def finish(self, name: str) -> None:
-        """End the input of a task."""
-        if name not in self.graphs:
-            return
-        released = self.take(name, [], last=True)
-        self.graphs.pop(name, None)
-        for rows in released:
-            self.feed(rows, name, 1)
+    def over(self, given: Callable[[str, Graph], Iterable[Entering]]) -> dict[str, Results]:
+        """Run all tasks; the results by their names. given: what enters a task of that name: of the first stream task
+        that enters all of them."""
+        from tickc.runtime.batch import Rows
+        from tickc.runtime.handlers import connect
 
-    def take(self, name: str, batches: list[Rows], *, last: bool) -> list[Rows]:
-        """Run a task on rows, note its results, and return what it feeds back."""
+        try:
+            for i, outside in enumerate(self.outside):
+                if outside is not None:
+                    self.handlers[i] = connect(self.graphs[i], outside)
+            for i in self._batches:
+                self._alone(i, given(self.tasks[i].name, self.graphs[i]))
+            for i in self._streams[:1]:
+                for rows in given(self.tasks[i].name, self.graphs[i]):
+                    assert isinstance(rows, Rows)
+                    for group in self.linked:
+                        group.take(rows)
+            for group in self.linked:
+                group.end()
+        finally:
+            for handlers in filter(None, self.handlers):
+                handlers.close()
+            for graph in self.graphs:
+                for operator in graph.operators:
+                    if hasattr(operator, "close"):
+                        operator.close()
+        return self.results
+
+    def _send_one_of(self, places: Sequence[int], k: int, rows: Rows | None) -> list[Output]:
+        return self._send(places[k], rows)
+
+    def _alone(self, i: int, given: Iterable[Entering]) -> None:
+        """Send batches through a batch task."""
         from tickc.runtime.graph import TaskFailed
 
-        back: list[Rows] = []
         try:
-            for output in self.graphs[name].run(batches, last=last):
-                back.extend(self._noted(name, output))
+            for entering in given:
+                self._send(i, entering)
+        except TaskFailed as error:  # of the queries
+            self.results[self.tasks[i].name].failure = str(error)
+        self._send(i, None)
+
+    def _send(self, i: int, some: Rows | Any | None) -> list[Output]:
+        """Run a task on what enters (None: the end of the input), note its results, and return what left it."""
+        from tickc.runtime.graph import TaskFailed
+
+        task, graph = self.tasks[i], self.graphs[i]
+        results = self.results[task.name]
+        found: list[Output] = []
+        if results.failure is not None:
+            return found
+        try:
+            for output in self._outputs(graph, some):
+                if self.handlers[i] is not None:
+                    self.handlers[i].take(output)
+                results.add(output)
+                found.append(output)
         except TaskFailed as error:
-            self.results[name].failure = str(error)
-            del self.graphs[name]
-        return back
+            results.failure = str(error)
+        except Exception as error:
+            task.locate(error)
+            raise
+        return found
 
-    def _noted(self, name: str, output: Output) -> Iterator[Rows]:
-        if output.kind == "kapacitorLoopback":
-            yield output.payload.rows
-        else:
-            self.results[name].add(output)
-
-
-def _batches(recording: Any) -> Iterable[Rows]:
-    from tickc.runtime.batch import Rows
-
-    if isinstance(recording, Rows):
-        return [recording]
-    if isinstance(recording, Iterable) and not isinstance(recording, str):
-        return recording
-    from tickc.runtime.sources.recording import read_recording
-
-    return read_recording(recording)
+    def _outputs(self, graph: Graph, some: Any) -> Iterator[Output]:
+        outputs: Iterator[Output] = graph.end(flush=self.flush) if some is None else graph.feed(some)
+        return outputs

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from cli_cases import ALERT, MEAN, Tickc, lines
+from cli_cases import ALERT, MEAN, Tickc, lines, recording
 
 FAILING = """stream
     |from().measurement('cpu').truncate(1m)
@@ -110,3 +110,43 @@ def test_a_folder_that_is_there(tickc: Tickc, tmp_path: Path, points: Path) -> N
     added = tickc("backfill", *tasks, third, *run, "--resume", "--json")
     assert added.returncode == 0, added.stderr
     assert set(contents(tmp_path / "out")) == {*before, "third/h1/part-00000.parquet"}
+
+
+ROLLUP = """stream
+    |from().measurement('cpu').groupBy('host')
+    |window().period(1m).every(1m)
+    |mean('usage')
+    |kapacitorLoopback().database('rollup').retentionPolicy('means').measurement('cpu_mean')
+"""
+READER = """dbrp "rollup"."means"
+stream
+    |from().measurement('cpu_mean').groupBy('host')
+    |alert().crit(lambda: "mean" > 90.0).stateChangesOnly().log('alerts')
+    |httpOut('sent')
+"""
+
+
+def test_tasks_that_feed_each_other(tickc: Tickc, tmp_path: Path) -> None:
+    tasks = scripts(tmp_path, reader=READER, rollup=ROLLUP, other=MEAN)
+    (tmp_path / "cpu.srpl").write_text(recording(120))
+    (tmp_path / "cpu.lp").write_text(lines(120))
+    done = tickc("replay", *tasks, "--recording", "cpu.srpl")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert list(results) == ["reader", "rollup", "other"] and results["other"]["sinks"]["means"]
+    events = results["reader"]["alerts"]["alerts"]
+    assert [event["level"] for event in events] == ["CRITICAL", "OK"]
+    run = tickc("backfill", *tasks, "--input", "cpu.lp", "--output", "out", "--format", "jsonl")
+    assert run.returncode == 0, run.stderr
+    written = [json.loads(line) for line in (tmp_path / "out/reader/alerts.jsonl").read_text().splitlines()]
+    assert written == events
+    again = tickc("backfill", *tasks, "--input", "cpu.lp", "--output", "out", "--format", "jsonl", "--resume")
+    assert again.returncode == 0 and "were there already" in again.stderr
+
+
+def test_tasks_that_feed_each_other_in_a_circle(tickc: Tickc, tmp_path: Path, points: Path) -> None:
+    back = ROLLUP.replace("measurement('cpu')", "measurement('cpu_mean')").replace("'cpu_mean')\n", "'cpu')\n")
+    tasks = scripts(tmp_path, there=ROLLUP, back=back.replace("usage", "mean"))
+    done = tickc("backfill", *tasks, "--input", points, "--output", "out")
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert "in a circle by kapacitorLoopback: there -> back -> there" in done.stderr
