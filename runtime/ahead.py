@@ -15,6 +15,7 @@ begin; so the turns of one operator overlap as well. And an operator may have ot
 from __future__ import annotations
 
 import heapq
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -60,7 +61,8 @@ class Ahead:
         self._holding = False
         self._begun = 0
         self._failed: int | None = None  # the first round in which an operator failed: none after it matters
-        self._ready: list[tuple[int, int]] = []  # a heap of turns, by round and operator
+        self._ready: dict[int, list[tuple[int, int]]] = {}  # turns, by the thread that had the operator last; heaps
+        self._thread = [0] * len(graph.operators)  # which had each operator last
         self._taken = [0] * len(graph.operators)  # how many turns of each operator are over, but for what is made later
         self._before, self._after = _lanes(graph.operators)
         above = _needed(graph)
@@ -110,15 +112,27 @@ class Ahead:
                 if self._taken[j] <= this.number - rounds_before:
                     this.waits[i] += 1
                 if not this.waits[i]:
-                    heapq.heappush(self._ready, (this.number, i))
+                    self._push(this, i)
             graph.team.bell.notify_all()
 
     def take(self) -> Callable[[], None] | None:
-        """The next turn: of the earliest round, the operator that comes first."""
-        if not self._ready or (self._failed is not None and self._ready[0][0] > self._failed):
+        """The next turn: of an operator that the thread had before, whose state is in its processor's cache, or else of
+        any; of those, in the earliest round, the operator that comes first."""
+        me = threading.get_ident()
+        waiting = [turns for turns in self._ready.values() if turns and not self._in_vain(turns[0][0])]
+        if not waiting:
             return None
-        number, i = heapq.heappop(self._ready)
+        own = self._ready.get(me)
+        number, i = heapq.heappop(own if own in waiting else min(waiting))
+        self._thread[i] = me
         return partial(self._turn, self._round(number), i)
+
+    def _in_vain(self, number: int) -> bool:
+        """Whether a round comes after one that failed."""
+        return self._failed is not None and number > self._failed
+
+    def _push(self, this: _Round, i: int) -> None:
+        heapq.heappush(self._ready.setdefault(self._thread[i], []), (this.number, i))
 
     def _round(self, number: int) -> _Round:
         return self.under_way[number - self.under_way[0].number]
@@ -171,7 +185,7 @@ class Ahead:
     def _unblock(self, this: _Round, i: int) -> None:
         this.waits[i] -= 1
         if not this.waits[i]:
-            heapq.heappush(self._ready, (this.number, i))
+            self._push(this, i)
 
     def _fail(self, this: _Round, i: int, error: Exception) -> None:
         with self.graph.team.bell:

@@ -12,8 +12,9 @@ it brings (docs/decisions/waiting.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +36,7 @@ from tickc.runtime.batch import (
     Vocabulary,
     select,
 )
-from tickc.runtime.graph import AT_THE_END, NEVER, Operator
+from tickc.runtime.graph import AT_THE_END, NEVER, Graph, Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import select as columns
@@ -54,6 +55,7 @@ from tickc.runtime.nodes.pairing import (
 )
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
 from tickc.runtime.nodes.waiting import BUDGET, PAGE, Page, Waiting, message_times, some, together
+from tickc.runtime.team import Team
 
 NO_GROUPS = Groups()
 _NO_BARRIERS = np.zeros((3, 0), np.int64)
@@ -80,7 +82,7 @@ class Merged:
     def __init__(self, rename: str = "") -> None:
         self.rename = rename
         self.groups = Groups()
-        self._tables: dict[int, tuple[Groups, Array]] = {}  # by id of the foreign table, which is held
+        self._tables: dict[int, tuple[Groups, Array, bool]] = {}  # by id of the foreign table, which is held
 
     def snapshot(self) -> Any:
         return self.groups
@@ -91,14 +93,15 @@ class Merged:
 
     def encode(self, group: Array, groups: Groups) -> Array:
         """i4[n]: own codes for i4[n] codes in `groups`."""
-        _, table = self._tables.get(id(groups), (groups, np.zeros(0, np.int32)))
+        _, table, same = self._tables.get(id(groups), (groups, np.zeros(0, np.int32), True))
         if len(groups) > len(table):
             fresh = [
                 self.groups.code(self.rename or g.name, g.by_name, g.tags) for g in groups.since(len(table))
             ]  # fmt: skip
+            same = same and fresh == list(range(len(table), len(table) + len(fresh)))
             table = np.concatenate([table, np.array(fresh, np.int32)])
-            self._tables[id(groups)] = groups, table
-        return table[group]
+            self._tables[id(groups)] = groups, table, same
+        return group.astype(np.int32, copy=False) if same else table[group]
 
     def marks(self, marks: Marks) -> Marks:
         """Marks with own codes; they keep their groups' ids."""
@@ -123,6 +126,10 @@ class _Meeting(Operator):
         self.heard = np.zeros(parents, np.bool_)
         self.taken = np.zeros(parents, np.int64)  # the number of the first message of each parent that is put aside
         self.cuts: list[Array] = []  # the same after rounds since then, where much had come
+        self.team = Team()
+
+    def attach(self, graph: Graph) -> None:
+        self.team = graph.team
 
     def round(self, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch]:
         fresh = [together([self._own(s, b) for b in batches]) for s, batches in enumerate(inputs)]
@@ -221,7 +228,7 @@ def _in_order(
     end = np.cumsum(sizes)
     messages, cause = np.empty((4, int(end[-1])), np.int64), np.empty(int(end[-1]), np.int64)
     seq, time, group = (np.concatenate(arrays) for arrays in zip(*parts))
-    arrivals(seq, time, group, end - sizes, end, first, unit, offset, messages, cause)
+    arrivals(seq, time, group, end - sizes, end, first.copy(), unit, offset, messages, cause)
     return messages, cause
 
 
@@ -293,10 +300,13 @@ class Join(_Meeting):
         aside = (self._ends() > self.taken).any()
         if self.matching is not None or (aside and self.silent < 0):
             return False
-        self.pairing.reserve(len(self.groups.groups))
-        for silent in [self.silent] if aside else range(len(fresh)):
-            given = [(b.group, round_(message_times(b), self.tolerance)) for b in fresh if b is not None]
-            if fresh[silent] is None and all(self.pairing.is_still(silent, *g) for g in given):
+        self.pairing.reserve(len(self.groups.groups), self.team.size)
+        absent = [s for s, batch in enumerate(fresh) if batch is None]
+        if not absent:
+            return False
+        given = [(b.group, round_(message_times(b), self.tolerance)) for b in fresh if b is not None]
+        for silent in [self.silent] if aside else absent:
+            if silent in absent and all(self.pairing.is_still(silent, *g) for g in given):
                 self.silent = silent
                 return True
         return False
@@ -310,20 +320,27 @@ class Join(_Meeting):
 
     def _release(self, messages: Array, seq: Array, barriers: Array) -> Iterator[Batch]:
         """The sets that new messages, i8[4, n], and then barriers, i8[3, k], complete or let go. seq: i8[n + k]."""
-        self.pairing.reserve(len(self.groups.groups))
-        sets = self.pairing.take(messages, barriers, self._drops)
+        self.pairing.reserve(len(self.groups.groups), self.team.size)
+        sets = self.pairing.take(messages, barriers, self._drops, self.team)
         return self._given(sets[:-1], seq[sets[-1]])
 
     def _given(self, sets: Array, seq: Array) -> Iterator[Batch]:
         """What comes out for sets: the numbers of the messages of each parent (-1: none), time and group."""
         for start in range(0, sets.shape[1], PAGE):
             part = slice(start, start + PAGE)
-            chosen, held = sets[:, part].copy(), list[Batch | None]()
+            chosen, held = sets[:, part].copy(), list[Callable[[], Batch] | None]()
             for store, number in zip(self.stores, chosen):
                 there = number >= 0
-                held.append(store.take(number[there]) if there.any() else None)
+                held.append(store.taking(number[there]) if there.any() else None)
                 number[there] = np.arange(int(np.count_nonzero(there)))
-            yield self._points(held, chosen, seq[part]) if self.streams else self._batches(held, chosen, seq[part])
+            group = self.renamed.encode(chosen[-1], self.groups.groups)
+            yield from self.later(partial(self._made, held, chosen, group, seq[part]))
+
+    def _made(
+        self, held: Sequence[Callable[[], Batch] | None], sets: Array, group: Array, seq: Array
+    ) -> Iterator[Batch]:
+        rows = [None if take is None else take() for take in held]
+        yield (self._points if self.streams else self._batches)(rows, sets, group, seq)
 
     def _let_go(self) -> None:
         counts = self.pairing.waiting + (0 if self.matching is None else self.matching.waiting)
@@ -339,7 +356,10 @@ class Join(_Meeting):
         if self.matching is not None:
             source, number = np.concatenate([[source, number], self.matching.left()], axis=1)
         for s in crowded:
-            self.stores[s].keep(np.unique(number[source == s]), int(self.taken[s]))
+            mine = np.sort(number[source == s])
+            if self.matching is not None:  # which may have sent a message to several groups
+                mine = np.unique(mine)
+            self.stores[s].keep(mine, int(self.taken[s]))
 
     def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
         time = round_(barriers.time, self.tolerance)
@@ -349,7 +369,7 @@ class Join(_Meeting):
         yield self.renamed.marks(barriers)
 
     def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
-        self.pairing.reserve(len(self.groups.groups))
+        self.pairing.reserve(len(self.groups.groups), self.team.size)
         self.pairing.forget(gone.group)
         if self.matching is not None:
             self.matching.forget(parent, gone.group, gone.groups, self.delete_all)
@@ -414,8 +434,9 @@ class Join(_Meeting):
         """Points that are aligned, joined: their columns are taken as they are."""
         base, n = points[0], len(points[0])
         time = np.empty(n, np.int64)
-        self.pairing.reserve(len(self.groups.groups))
-        move_heads(base.rows.time, base.group, *self._unit, self.pairing.heads, self.pairing.top, time)
+        self.pairing.reserve(len(self.groups.groups), self.team.size)
+        row = self.pairing.rows(base.group)
+        move_heads(base.rows.time, row, *self._unit, self.pairing.heads, self.pairing.top, time)
         group = self.renamed.encode(base.group, self.groups.groups)
         name = Text.constant(self.stream_name, n) if self.stream_name else base.rows.name
         fields = self._prefixed([p.rows.fields for p in points])
@@ -424,10 +445,10 @@ class Join(_Meeting):
 
     # -- what comes out; `held`: the rows of each parent, to which `sets` refer by their places
 
-    def _points(self, held: Sequence[Batch | None], sets: Array, seq: Array) -> Points:
-        """The joined points of sets (rows of each parent, time, group)."""
+    def _points(self, held: Sequence[Batch | None], sets: Array, group: Array, seq: Array) -> Points:
+        """The joined points of sets (rows of each parent, time)."""
         parents = [None if b is None else b.rows for b in held]
-        refs, group = sets[:-2], self.renamed.encode(sets[-1], self.groups.groups)
+        refs = sets[:-2]
         base = _first(refs)
         n = refs.shape[1]
         rows = Rows(
@@ -440,10 +461,9 @@ class Join(_Meeting):
         )
         return Points(rows, group, self.renamed.groups, seq)
 
-    def _batches(self, held: Sequence[Batch | None], sets: Array, seq: Array) -> Segments:
+    def _batches(self, held: Sequence[Batch | None], sets: Array, group: Array, seq: Array) -> Segments:
         """The joined batches of sets: their points are joined by time in turn."""
         refs, tmax, n = sets[:-2], sets[-2].copy(), sets.shape[1]
-        group = self.renamed.encode(sets[-1], self.groups.groups)
         name = self._name([b.name if isinstance(b, Segments) else None for b in held], _first(refs))
         parents = [None if b is None else b.rows for b in held]
         joined, model = self._join_rows(held, refs)

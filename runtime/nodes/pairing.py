@@ -7,13 +7,15 @@ between the rounds, so a round costs as much as it brings, however much waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from tickc.runtime.batch import Array, Group, Groups, Vocabulary, group_id
 from tickc.runtime.graph import NEVER
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel, kernel
+from tickc.runtime.team import Team
 
 SOURCE, TIME, GROUP, NUMBER, CAME = range(5)  # rows of an i8[4, n] array of messages (i8[5, n]: that wait): parent,
 # rounded time, group, number, and when it came
@@ -22,9 +24,10 @@ USED, SPARE, FREE = range(
     3
 )  # of a pool of entries: how many were ever used, the first of those given back, their count
 _MOST_TIME = 2**63 - 1
+SIDE_BY_SIDE = 10_000  # messages from which parts are at work at once
 
 
-@kernel
+@bare_kernel
 def rounded(time, unit, offset):  # type: ignore[no-untyped-def]
     """Go's Time.Round of one time (i8 ns): halves go up, unit 0 changes nothing; offset = YEAR_ONE % unit."""
     if unit <= 0:
@@ -35,7 +38,7 @@ def rounded(time, unit, offset):  # type: ignore[no-untyped-def]
     return time - past if past < unit - past else time + (unit - past)
 
 
-@kernel
+@bare_kernel
 def earliest(seq, at, end):  # type: ignore[no-untyped-def]
     """The parent whose next message comes first: at, end: i8[parents], the rest of each parent's part of seq i8[n]."""
     best = -1
@@ -45,26 +48,26 @@ def earliest(seq, at, end):  # type: ignore[no-untyped-def]
     return best
 
 
-@kernel
-def arrivals(seq, time, group, begin, end, first, unit, offset, out, cause):  # type: ignore[no-untyped-def]
+@bare_kernel
+def arrivals(seq, time, group, at, end, number, unit, offset, out, cause):  # type: ignore[no-untyped-def]
     """Messages of all parents in order of arrival.
 
-    seq, time: i8[n], group: i4[n], of parent s at begin[s]:end[s], numbered from first[s] on. Writes messages i8[4, n]
-    and their seq i8[n].
+    seq, time: i8[n], group: i4[n], of parent s at at[s]:end[s], numbered from number[s] on; at and number are used up.
+    Writes messages i8[4, n] and their seq i8[n].
     """
-    at = begin.copy()
     for i in range(seq.size):
         s = earliest(seq, at, end)
         j = at[s]
-        at[s] += 1
         out[SOURCE, i] = s
         out[TIME, i] = rounded(time[j], unit, offset)
         out[GROUP, i] = group[j]
-        out[NUMBER, i] = first[s] + j - begin[s]
+        out[NUMBER, i] = number[s]
         cause[i] = seq[j]
+        at[s] += 1
+        number[s] += 1
 
 
-@kernel
+@bare_kernel
 def take_entry(pool, link):  # type: ignore[no-untyped-def]
     """An unused entry of a pool; those that were given back are a list in `link`."""
     entry = pool[SPARE]
@@ -77,7 +80,7 @@ def take_entry(pool, link):  # type: ignore[no-untyped-def]
     return entry
 
 
-@kernel
+@bare_kernel
 def give_entry(pool, link, entry):  # type: ignore[no-untyped-def]
     """Give an entry back to its pool."""
     link[entry] = pool[SPARE]
@@ -97,6 +100,16 @@ def room(pool: Array, more: int, arrays: Sequence[Array]) -> list[Array]:
     return grown
 
 
+LINE = 16  # elements of two lines of a cache
+
+
+def lone(array: Array) -> Array:
+    """A small array with nothing beside it in memory that another thread may write to."""
+    room = np.zeros((LINE + len(array) + LINE, *array.shape[1:]), array.dtype)
+    room[LINE : LINE + len(array)] = array
+    return room[LINE : LINE + len(array)]
+
+
 def new_pool() -> Array:
     return np.array([0, -1, 0], np.int64)
 
@@ -108,7 +121,7 @@ def new_pool() -> Array:
 # slots of a group are a list in order of time; each parent has a cursor in it, as times mostly go up.
 
 
-@kernel
+@bare_kernel
 def slot_before(times, later, earlier, start, t):  # type: ignore[no-untyped-def]
     """The last slot of a list in order of time that is not after `t`, searched from slot `start`; -1: there is none."""
     at = start
@@ -120,7 +133,7 @@ def slot_before(times, later, earlier, start, t):  # type: ignore[no-untyped-def
     return at
 
 
-@kernel
+@bare_kernel
 def drop_lowest(pool, later, earlier, lowest, cursor, g):  # type: ignore[no-untyped-def]
     """Take the first slot out of a group's list."""
     slot = lowest[g]
@@ -134,7 +147,7 @@ def drop_lowest(pool, later, earlier, lowest, cursor, g):  # type: ignore[no-unt
     give_entry(pool, later, slot)
 
 
-@kernel
+@bare_kernel
 def all_past(heads, g, t):  # type: ignore[no-untyped-def]
     """Whether every parent is past `t` in group g."""
     past = True
@@ -143,7 +156,7 @@ def all_past(heads, g, t):  # type: ignore[no-untyped-def]
     return past
 
 
-@kernel
+@bare_kernel
 def waiting_for(queue, link, slot, s):  # type: ignore[no-untyped-def]
     """Whether a slot's first set lacks just a message of parent s: 0 no, 1 yes, before other sets, 2 yes, alone."""
     have = 0
@@ -156,7 +169,7 @@ def waiting_for(queue, link, slot, s):  # type: ignore[no-untyped-def]
     return 0 if have < queue.shape[1] - 1 else 1 if behind else 2
 
 
-@kernel
+@bare_kernel
 def is_empty(queue, slot):  # type: ignore[no-untyped-def]
     """Whether no message is in a slot."""
     empty = True
@@ -165,7 +178,7 @@ def is_empty(queue, slot):  # type: ignore[no-untyped-def]
     return empty
 
 
-@kernel
+@bare_kernel
 def take_sets(slot, time, g, cause, only_complete, drop, queue, entries, number, link, waiting, out, taken):  # type: ignore[no-untyped-def]
     """Take sets from the front of a slot: while they are complete, or all. Writes them as `pair` does, those that lack
     a parent only if not `drop`. Returns the new number of sets."""
@@ -193,7 +206,7 @@ def take_sets(slot, time, g, cause, only_complete, drop, queue, entries, number,
             taken += 1
 
 
-@kernel
+@bare_kernel
 def release(  # type: ignore[no-untyped-def]
     g, cause, heads, drop, lowest, cursor, slots, times, later, earlier, queue, entries, number, link, waiting, out,
     taken,
@@ -212,19 +225,21 @@ def release(  # type: ignore[no-untyped-def]
     return taken
 
 
-@kernel
+@bare_kernel
 def pair(  # type: ignore[no-untyped-def]
-    messages, barriers, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue, back, entries, number,
-    came, link, waiting, count, out,
+    messages, mine, barriers, first, low, high, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue, back,
+    entries, number, came, link, waiting, out,
 ):  # fmt: skip
     """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
 
+    Only of groups low <= g < high, of which the messages at `mine` (i8[m]) are; others may be at work at the same time.
+
     messages: i8[4, n]; barriers: i8[3, k], parents, rounded times and groups: what is known of parents after the
-    messages. drop: leave out sets that lack a parent. Updated: heads, top: i8[groups, parents], the last and the
-    highest time of each parent; lowest: i4[groups] and cursor: i4[groups, parents], slots (-1: none); the pool of
-    slots: times i8[s], later, earlier i4[s], queue, back i4[s, parents], entries (queue -1: none); the pool of entries,
-    one for each message that waits: number i8[e], came i8[e], its place among all that ever waited (count: i8[1]), link
-    i4[e], the next of its queue; waiting: i8[parents], how many of each parent do.
+    messages. first: how many messages came before these. drop: leave out sets that lack a parent. Updated: heads, top:
+    i8[groups, parents], the last and the highest time of each parent; lowest: i4[groups] and cursor: i4[groups,
+    parents], slots (-1: none); the pool of slots: times i8[s], later, earlier i4[s], queue, back i4[s, parents],
+    entries (queue -1: none); the pool of entries, one for each message that waits: number i8[e], came i8[e], its place
+    among all messages, link i4[e], the next of its queue; waiting: i8[parents], how many of each parent do.
 
     Writes for each set in out: i8[parents + 3, m] the numbers of its messages (-1: none), its time, its group, and what
     released it: a message, or n and above, a barrier. Returns the number of sets.
@@ -232,7 +247,8 @@ def pair(  # type: ignore[no-untyped-def]
     n = messages.shape[1]
     parents = heads.shape[1]
     taken = 0
-    for i in range(n):
+    for j in range(mine.size):
+        i = mine[j]
         s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
         top[g, s] = max(top[g, s], t)
         slot = lowest[g]
@@ -274,8 +290,7 @@ def pair(  # type: ignore[no-untyped-def]
             at = slot
         cursor[g, s] = at
         entry = take_entry(entries, link)
-        number[entry], came[entry], link[entry] = messages[NUMBER, i], count[0], -1
-        count[0] += 1
+        number[entry], came[entry], link[entry] = messages[NUMBER, i], first + i, -1
         if queue[at, s] < 0:
             queue[at, s] = entry
         else:
@@ -291,6 +306,8 @@ def pair(  # type: ignore[no-untyped-def]
         )  # fmt: skip
     for k in range(barriers.shape[1]):
         g = barriers[2, k]
+        if g < low or g >= high:
+            continue
         heads[g, barriers[0, k]] = barriers[1, k]
         taken = release(
             g, n + k, heads, drop, lowest, cursor, slots, times, later, earlier, queue, entries, number, link, waiting,
@@ -299,11 +316,12 @@ def pair(  # type: ignore[no-untyped-def]
     return taken
 
 
-@kernel
-def list_waiting(lowest, times, later, queue, number, came, link, out):  # type: ignore[no-untyped-def]
-    """Write the messages that wait to out: i8[5, n], in no order, and when they came. Returns how many."""
+@bare_kernel
+def list_waiting(low, high, lowest, times, later, queue, number, came, link, out):  # type: ignore[no-untyped-def]
+    """Write the messages that wait, of the groups that `pair` would take, to out: i8[5, n], in no order, and when they
+    came. Returns how many."""
     found = 0
-    for g in range(lowest.size):
+    for g in range(low, high):
         slot = lowest[g]
         while slot >= 0:
             for s in range(queue.shape[1]):
@@ -320,7 +338,7 @@ def list_waiting(lowest, times, later, queue, number, came, link, out):  # type:
     return found
 
 
-@kernel
+@bare_kernel
 def forget_group(g, heads, top, lowest, cursor, slots, later, queue, entries, link, waiting):  # type: ignore[no-untyped-def]
     """Drop what waits in a group, and what is known of its parents."""
     slot = lowest[g]
@@ -342,77 +360,167 @@ def forget_group(g, heads, top, lowest, cursor, slots, later, queue, entries, li
         cursor[g, s] = -1
 
 
-class Pairing:
-    """What waits in the groups of a join; see `pair`."""
+class _Part:
+    """The messages that wait in some of the groups: the pools of slots and entries, see `pair`."""
 
     def __init__(self, parents: int) -> None:
-        self.parents = parents
-        self.heads = self.top = np.zeros((0, parents), np.int64)
-        self.lowest, self.cursor = np.zeros(0, np.int32), np.zeros((0, parents), np.int32)
-        self.slots, self.entries = new_pool(), new_pool()
+        self.slots, self.entries = lone(new_pool()), lone(new_pool())
         self.times = np.zeros(0, np.int64)
         self.later = self.earlier = np.zeros(0, np.int32)
         self.queue = self.back = np.zeros((0, parents), np.int32)
         self.number = self.came = np.zeros(0, np.int64)
         self.link = np.zeros(0, np.int32)
-        self.waiting, self.count = np.zeros(parents, np.int64), np.zeros(1, np.int64)
+        self.waiting = lone(np.zeros(parents, np.int64))
 
-    _ARRAYS = ("heads", "top", "lowest", "cursor", "slots", "times", "later", "earlier", "queue", "back", "entries",
-               "number", "came", "link", "waiting", "count")  # fmt: skip
+    ARRAYS = ("slots", "times", "later", "earlier", "queue", "back", "entries", "number", "came", "link", "waiting")
 
     def snapshot(self) -> Any:
-        return [getattr(self, name) for name in self._ARRAYS]
+        return [getattr(self, name) for name in self.ARRAYS]
 
     def restore(self, saved: Any) -> None:
-        for name, array in zip(self._ARRAYS, saved):
-            setattr(self, name, array)
+        for name, array in zip(self.ARRAYS, saved):
+            setattr(self, name, lone(array) if array.size < LINE else array)
 
-    def reserve(self, groups: int) -> None:
-        """Make room for groups."""
-        more = groups - len(self.heads)
-        if more > 0:
-            more = max(more, len(self.heads))
-            never, none = np.full((more, self.parents), NEVER), np.full((more, self.parents), -1, np.int32)
-            self.heads, self.top = np.concatenate([self.heads, never]), np.concatenate([self.top, never])
-            self.cursor = np.concatenate([self.cursor, none])
-            self.lowest = np.concatenate([self.lowest, np.full(more, -1, np.int32)])
-
-    def take(self, messages: Array, barriers: Array, drop: bool) -> Array:
-        """The sets that new messages and then barriers release, as `pair` writes them."""
-        n = messages.shape[1]
+    def make_room(self, n: int) -> None:
+        """Make room for n more messages."""
         slots = self.times, self.later, self.earlier, self.queue, self.back
         self.times, self.later, self.earlier, self.queue, self.back = room(self.slots, n, slots)
         self.number, self.came, self.link = room(self.entries, n, (self.number, self.came, self.link))
-        out = np.empty((self.parents + 3, int(self.waiting.sum()) + n), np.int64)
+
+
+class Pairing:
+    """What waits in the groups of a join; see `pair`.
+
+    The groups are dealt out to parts, as many as there were threads when the first ones came, that can be at work at
+    once. Each part has rows of its own (`room` of them), one behind the other, in the arrays by group: no two share a line of a cache.
+    """
+
+    def __init__(self, parents: int) -> None:
+        self.parents = parents
+        self.heads = self.top = np.zeros((0, parents), np.int64)
+        self.lowest, self.cursor = np.zeros(0, np.int32), np.zeros((0, parents), np.int32)
+        self.parts = [_Part(parents)]
+        self._place(0)
+        self.count = 0  # messages so far
+
+    _ARRAYS = ("heads", "top", "lowest", "cursor")
+
+    def snapshot(self) -> Any:
+        own = [getattr(self, name) for name in self._ARRAYS]
+        return [self.count, self.room, own, [part.snapshot() for part in self.parts]]
+
+    def restore(self, saved: Any) -> None:
+        self.count, room, own, parts = saved
+        for name, array in zip(self._ARRAYS, own):
+            setattr(self, name, array)
+        self.parts = [_Part(self.parents) for _ in parts]
+        for part, arrays in zip(self.parts, parts):
+            part.restore(arrays)
+        self._place(room)
+
+    @property
+    def waiting(self) -> Array:
+        """i8[parents]: how many messages of each parent wait."""
+        return np.sum([part.waiting for part in self.parts], axis=0)
+
+    def reserve(self, groups: int, parts: int) -> None:
+        """Make room for groups; of the first ones, in so many parts."""
+        if not self.room:
+            self.parts = [_Part(self.parents) for _ in range(parts)]
+        needed = -(-groups // len(self.parts))
+        if needed > self.room:
+            room = max(needed, 2 * self.room)
+            self.heads, self.top = self._with_room(self.heads, NEVER, room), self._with_room(self.top, NEVER, room)
+            self.lowest, self.cursor = self._with_room(self.lowest, -1, room), self._with_room(self.cursor, -1, room)
+            self._place(room)
+
+    def _place(self, room: int) -> None:
+        """Note where groups stand with so many rows for each part."""
+        parts = len(self.parts)
+        self.room, group = room, np.arange(parts * room)
+        self._rows = group % parts * room + group // parts
+        self._groups_of = np.argsort(self._rows)
+
+    def _with_room(self, array: Array, value: int, room: int) -> Array:
+        """An array by group with more rows for each part, which hold `value`."""
+        parts, columns = len(self.parts), array.shape[1:]
+        grown = np.full((parts, room, *columns), value, array.dtype)
+        grown[:, : self.room] = array.reshape(parts, self.room, *columns)
+        return grown.reshape(parts * room, *columns)
+
+    def rows(self, group: Array) -> Array:
+        """Where groups stand in the arrays by group."""
+        return group if len(self.parts) == 1 else self._rows[group]
+
+    def _groups(self, row: Array) -> Array:
+        """The groups that stand at rows."""
+        return row if len(self.parts) == 1 else self._groups_of[row]
+
+    def take(self, messages: Array, barriers: Array, drop: bool, team: Team) -> Array:
+        """The sets that new messages and then barriers release, as `pair` writes them; both arrays are used up."""
+        n = messages.shape[1]
+        if len(self.parts) == 1:
+            sets = self._take(0, messages, barriers, drop)
+        else:
+            messages[GROUP], barriers[GROUP] = self.rows(messages[GROUP]), self.rows(barriers[GROUP])
+            run = team.map if n >= SIDE_BY_SIDE else map
+            found = list(run(self._take, range(len(self.parts)), repeat(messages), repeat(barriers), repeat(drop)))
+            sets = np.concatenate(found, axis=1)
+            sets = sets[:, np.argsort(sets[-1], kind="stable")]
+            sets[self.parents + 1] = self._groups(sets[self.parents + 1])
+        self.count += n
+        return sets
+
+    def _take(self, number: int, messages: Array, barriers: Array, drop: bool) -> Array:
+        """`take` for the groups of a part."""
+        part, low, high = self.parts[number], number * self.room, (number + 1) * self.room
+        mine = np.arange(messages.shape[1])
+        if len(self.parts) > 1:
+            mine = np.flatnonzero((messages[GROUP] >= low) & (messages[GROUP] < high))
+        n = len(mine)
+        part.make_room(n)
+        out = np.empty((self.parents + 3, int(part.waiting.sum()) + n), np.int64)
         taken = pair(
-            messages, barriers, drop, self.heads, self.top, self.lowest, self.cursor, self.slots, self.times,
-            self.later, self.earlier, self.queue, self.back, self.entries, self.number, self.came, self.link,
-            self.waiting, self.count, out,
+            messages, mine, barriers, self.count, low, high, drop, self.heads, self.top, self.lowest,
+            self.cursor, part.slots, part.times, part.later, part.earlier, part.queue, part.back, part.entries,
+            part.number, part.came, part.link, part.waiting, out,
         )  # fmt: skip
         return out[:, :taken]
 
     def left(self) -> Array:
         """i8[5, n]: all messages that wait, and when they came (see `sets_at_the_end`)."""
-        out = np.empty((5, int(self.waiting.sum())), np.int64)
-        list_waiting(self.lowest, self.times, self.later, self.queue, self.number, self.came, self.link, out)
-        out[CAME] -= EARLIER
-        return out
+        found = []
+        for number, part in enumerate(self.parts):
+            out = np.empty((5, int(part.waiting.sum())), np.int64)
+            list_waiting(
+                number * self.room, (number + 1) * self.room, self.lowest, part.times, part.later, part.queue, part.number, part.came,
+                part.link, out,
+            )  # fmt: skip
+            found.append(out)
+        left = np.concatenate(found, axis=1)
+        left[GROUP] = self._groups(left[GROUP])
+        left[CAME] -= EARLIER
+        return left
 
     def forget(self, groups: Array) -> None:
         """Drop groups and what waits in them."""
-        for g in np.unique(groups).tolist():
+        for g in self.rows(np.unique(groups)).tolist():
+            part = self.parts[g // self.room]
             forget_group(
-                g, self.heads, self.top, self.lowest, self.cursor, self.slots, self.later, self.queue, self.entries,
-                self.link, self.waiting,
+                g, self.heads, self.top, self.lowest, self.cursor, part.slots, part.later, part.queue, part.entries,
+                part.link, part.waiting,
             )  # fmt: skip
 
     def is_still(self, silent: int, group: Array, time: Array) -> bool:
         """Whether messages of the other parents (i4[n] groups, i8[n] rounded times) can release nothing as long as one
         is silent: what waits in their groups is not before its last time, and they come after all that it has sent."""
-        slot = self.lowest[group]
-        oldest = np.where(slot >= 0, self.times[slot] if len(self.times) else _MOST_TIME, _MOST_TIME)
-        head = self.heads[group, silent]
-        return bool(((oldest >= head) & (time >= head) & (time > self.top[group, silent])).all())
+        row = self.rows(group)
+        slot, oldest = self.lowest[row], np.full(len(row), _MOST_TIME)
+        for number, part in enumerate(self.parts):
+            mine = np.flatnonzero((slot >= 0) & (row // self.room == number))
+            oldest[mine] = part.times[slot[mine]]
+        head = self.heads[row, silent]
+        return bool(((oldest >= head) & (time >= head) & (time > self.top[row, silent])).all())
 
 
 def sets_at_the_end(messages: Array, parents: int, drop: bool) -> Array:

@@ -8,14 +8,15 @@ that came last first, as what came first is mostly wanted first; a page is read 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Points, Segments
+from tickc.runtime.batch import Array, Batch, Points, Segments, Text
 from tickc.runtime.nodes.regroup import concat_segments
 
 PAGE = 65_536  # rows up to which pages are put together
@@ -63,11 +64,10 @@ class Page:
 
     @staticmethod
     def of(batch: Batch, first: int, number: Array | None = None) -> Page:
-        sizes: list[int] = []
-        _mapped(batch, np.ndarray, lambda array: sizes.append(0 if array.strides == (0,) else array.nbytes))
+        held = sum(array.nbytes for array in _arrays(batch) if array.strides != (0,))
         if number is not None and int(number[-1]) - int(number[0]) == len(number) - 1:
             number = None
-        return Page(first, len(batch), number, batch, int(message_times(batch).min()), sum(sizes))
+        return Page(first, len(batch), number, batch, int(message_times(batch).min()), held)
 
     @property
     def last(self) -> int:
@@ -129,31 +129,19 @@ class Waiting:
 
     def take(self, number: Array) -> Batch:
         """The messages of these numbers (at least one), in this order."""
+        return self.taking(number)()
+
+    def taking(self, number: Array) -> Callable[[], Batch]:
+        """`take` as a call that may be made later, whatever becomes of the pages."""
         first, n = int(number[0]), len(number)
         if int(number[-1]) - first == n - 1 and bool((number[1:] > number[:-1]).all()):
-            return self._run(first, first + n)
-        page = np.searchsorted([page.first for page in self.pages], number, side="right") - 1
-        order = np.argsort(page, kind="stable")
-        parts: list[Batch] = []
-        for which in np.split(order, np.flatnonzero(np.diff(page[order])) + 1):
-            found = self.pages[int(page[which[0]])]
-            parts.append(some(self.batch(found), found.places(number[which])))
-        whole = together(parts)
-        assert whole is not None
-        place = np.empty(n, np.int64)
-        place[order] = np.arange(n)
-        return some(whole, place)
-
-    def _run(self, start: int, stop: int) -> Batch:
-        """The messages start…stop-1; those of a stream are parts of the pages, not copies."""
-        parts: list[Batch] = []
-        for page in self.pages:
-            if page.first < stop and page.last >= start:
-                low, high = page.places(np.array([max(start, page.first), min(stop - 1, page.last)])).tolist()
-                parts.append(some(self.batch(page), slice(low, high + 1)))
-        whole = together(parts)
-        assert whole is not None
-        return whole
+            there = [page for page in self.pages if page.first < first + n and page.last >= first]
+            return partial(_run, first, first + n, [(page, self.batch(page)) for page in there])
+        which = np.searchsorted([page.first for page in self.pages], number, side="right") - 1
+        order = np.argsort(which, kind="stable")
+        runs = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+        pages = [self.pages[int(which[run[0]])] for run in runs]
+        return partial(_gathered, number, order, [(run, page, self.batch(page)) for run, page in zip(runs, pages)])
 
     def keep(self, number: Array, since: int) -> None:
         """Drop the messages before `since` but these (i8, ascending); a page keeps all where most of its own stay."""
@@ -242,6 +230,41 @@ class Waiting:
     def _drop(self, page: Page) -> None:
         if page.path is not None:
             page.path.unlink()
+
+
+def _arrays(batch: Batch) -> Iterator[Array]:
+    """The arrays of which a batch is made."""
+    rows = batch.rows
+    yield from (rows.time, batch.group, batch.seq)
+    if isinstance(batch, Segments):
+        yield from (batch.start, batch.stop, batch.tmax, batch.name.codes)
+    for text in (rows.name, rows.database, rows.policy, *rows.tags.values()):
+        yield text.codes
+    for column in rows.fields.values():
+        if isinstance(column.kinds, np.ndarray):
+            yield column.kinds
+        for values in column.data.values():
+            yield values.codes if isinstance(values, Text) else values
+
+
+def _run(start: int, stop: int, pages: Sequence[tuple[Page, Batch]]) -> Batch:
+    """The messages start…stop-1, which stand in these pages; those of a stream are parts of them, not copies."""
+    parts: list[Batch] = []
+    for page, batch in pages:
+        low, high = page.places(np.array([max(start, page.first), min(stop - 1, page.last)])).tolist()
+        parts.append(some(batch, slice(low, high + 1)))
+    whole = together(parts)
+    assert whole is not None
+    return whole
+
+
+def _gathered(number: Array, order: Array, runs: Sequence[tuple[Array, Page, Batch]]) -> Batch:
+    """The messages of these numbers; runs: those of one page each, by their places in `number`, all of them `order`."""
+    whole = together([some(batch, page.places(number[run])) for run, page, batch in runs])
+    assert whole is not None
+    place = np.empty(len(number), np.int64)
+    place[order] = np.arange(len(number))
+    return some(whole, place)
 
 
 class _Place:

@@ -330,7 +330,7 @@ def test_a_parent_that_lags_costs_what_comes(monkeypatch: pytest.MonkeyPatch) ->
     for given in rounds[:40]:
         list(node.round(given))
     monkeypatch.setattr(
-        node.stores[0], "take", lambda number: taken.append(len(number)) or Waiting.take(node.stores[0], number)
+        node.stores[0], "taking", lambda number: taken.append(len(number)) or Waiting.taking(node.stores[0], number)
     )
     joined = [len(o) for given in rounds[40:] for o in node.round(given)]
     assert joined == taken == [100] * 40
