@@ -12,9 +12,8 @@ it brings (docs/decisions/waiting.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -47,6 +46,7 @@ from tickc.runtime.nodes.pairing import (
     TIME,
     Matching,
     Pairing,
+    Sets,
     arrivals,
     earliest,
     pair_rows,
@@ -54,10 +54,11 @@ from tickc.runtime.nodes.pairing import (
     sets_at_the_end,
 )
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
-from tickc.runtime.nodes.waiting import BUDGET, PAGE, Page, Waiting, message_times, some, together
+from tickc.runtime.nodes.waiting import BUDGET, PAGE, Held, Page, Waiting, message_times, some, together
 from tickc.runtime.team import Team
 
 NO_GROUPS = Groups()
+AT_ONCE = 4 * PAGE  # sets of which what comes out may be made later, from rows in memory
 _NO_BARRIERS = np.zeros((3, 0), np.int64)
 
 
@@ -93,7 +94,12 @@ class Merged:
 
     def encode(self, group: Array, groups: Groups) -> Array:
         """i4[n]: own codes for i4[n] codes in `groups`."""
-        _, table, same = self._tables.get(id(groups), (groups, np.zeros(0, np.int32), True))
+        table = self.codes(groups)
+        return group.astype(np.int32, copy=False) if self._tables[id(groups)][2] else table[group]
+
+    def codes(self, groups: Groups) -> Array:
+        """i4[groups]: own codes of all groups that are in `groups` now."""
+        _, table, same = self._tables.setdefault(id(groups), (groups, np.zeros(0, np.int32), True))
         if len(groups) > len(table):
             fresh = [
                 self.groups.code(self.rename or g.name, g.by_name, g.tags) for g in groups.since(len(table))
@@ -101,7 +107,7 @@ class Merged:
             same = same and fresh == list(range(len(table), len(table) + len(fresh)))
             table = np.concatenate([table, np.array(fresh, np.int32)])
             self._tables[id(groups)] = groups, table, same
-        return group.astype(np.int32, copy=False) if same else table[group]
+        return table
 
     def marks(self, marks: Marks) -> Marks:
         """Marks with own codes; they keep their groups' ids."""
@@ -200,7 +206,7 @@ class _Meeting(Operator):
         """Whether nothing can come out for what a round brings until more comes."""
         return not self.heard.all()
 
-    def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterator[Batch]:
+    def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterable[Batch]:
         """Take in messages of each parent: their seq, times and groups, and the number of the first."""
         raise NotImplementedError
 
@@ -311,36 +317,46 @@ class Join(_Meeting):
                 return True
         return False
 
-    def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterator[Batch]:
+    def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterable[Batch]:
         messages, seq = _in_order(parts, first, *self._unit)
         if self.matching is not None:
             sent = self.matching.process(messages, self.groups.groups)
             messages, seq = sent[:4], seq[sent[4]]
         return self._release(messages, seq, _NO_BARRIERS)
 
-    def _release(self, messages: Array, seq: Array, barriers: Array) -> Iterator[Batch]:
+    def _release(self, messages: Array, seq: Array, barriers: Array) -> Iterable[Batch]:
         """The sets that new messages, i8[4, n], and then barriers, i8[3, k], complete or let go. seq: i8[n + k]."""
         self.pairing.reserve(len(self.groups.groups), self.team.size)
         sets = self.pairing.take(messages, barriers, self._drops, self.team)
-        return self._given(sets[:-1], seq[sets[-1]])
+        return self._given(sets, seq)
 
-    def _given(self, sets: Array, seq: Array) -> Iterator[Batch]:
-        """What comes out for sets: the numbers of the messages of each parent (-1: none), time and group."""
+    def _given(self, sets: Sets, seq: Array) -> Iterable[Batch]:
+        """What comes out for sets; seq: of what may have released them."""
+        codes, held = self.renamed.codes(self.groups.groups), [store.held() for store in self.stores]
+        known = [h for h in held if h is not None]
+        if len(sets) <= AT_ONCE and len(known) == len(held):
+            return self.later(lambda: self._made(sets.whole(), seq, codes, known))
+        return self._paged(sets.whole(), seq)
+
+    def _paged(self, sets: Array, seq: Array) -> Iterator[Batch]:
+        """What comes out for sets, of which the rows may be in files: a few at a time."""
+        codes = self.renamed.codes(self.groups.groups)
         for start in range(0, sets.shape[1], PAGE):
-            part = slice(start, start + PAGE)
-            chosen, held = sets[:, part].copy(), list[Callable[[], Batch] | None]()
-            for store, number in zip(self.stores, chosen):
-                there = number >= 0
-                held.append(store.taking(number[there]) if there.any() else None)
-                number[there] = np.arange(int(np.count_nonzero(there)))
-            group = self.renamed.encode(chosen[-1], self.groups.groups)
-            yield from self.later(partial(self._made, held, chosen, group, seq[part]))
+            part = sets[:, start : start + PAGE]
+            held = [store.held_of(number[number >= 0]) for store, number in zip(self.stores, part)]
+            yield from self._made(part, seq, codes, held)
 
-    def _made(
-        self, held: Sequence[Callable[[], Batch] | None], sets: Array, group: Array, seq: Array
-    ) -> Iterator[Batch]:
-        rows = [None if take is None else take() for take in held]
-        yield (self._points if self.streams else self._batches)(rows, sets, group, seq)
+    def _made(self, sets: Array, seq: Array, codes: Array, held: Sequence[Held]) -> Iterator[Batch]:
+        """What comes out for sets: i8[parents + 3, n], the numbers of the messages of each parent (-1: none), time,
+        group and the place in `seq` of what released them. codes: i4[groups], of what comes out; held: the messages."""
+        for start in range(0, sets.shape[1], PAGE):
+            part = sets[:, start : start + PAGE]
+            chosen, rows = part[:-1].copy(), list[Batch | None]()
+            for parent, number in zip(held, chosen):
+                there = number >= 0
+                rows.append(parent.take(number[there]) if there.any() else None)
+                number[there] = np.arange(int(np.count_nonzero(there)))
+            yield (self._points if self.streams else self._batches)(rows, chosen, codes[chosen[-1]], seq[part[-1]])
 
     def _let_go(self) -> None:
         counts = self.pairing.waiting + (0 if self.matching is None else self.matching.waiting)
@@ -396,7 +412,8 @@ class Join(_Meeting):
             stop = AT_THE_END if i + 1 == len(pages) else round_(np.array([pages[i + 1][0]]), self.tolerance)[0]
             ready = whole[TIME] < stop if i + 1 < len(pages) else np.ones(whole.shape[1], np.bool_)
             sets = sets_at_the_end(whole[:, ready], len(self.stores), self._drops)
-            yield from self._given(sets, np.full(sets.shape[1], AT_THE_END))
+            places = np.arange(sets.shape[1])
+            yield from self._paged(np.concatenate([sets, [places]]), np.full(len(places), AT_THE_END))
             parts = [whole[:, ~ready]]
             enough = PAGE + 2 * parts[0].shape[1]
             for _, _, page in pages[: i + 1]:

@@ -227,12 +227,12 @@ def release(  # type: ignore[no-untyped-def]
 
 @bare_kernel
 def pair(  # type: ignore[no-untyped-def]
-    messages, mine, barriers, first, low, high, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue, back,
-    entries, number, came, link, waiting, out,
+    messages, mine, barriers, first, low, high, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue,
+    back, entries, number, came, link, waiting, out,
 ):  # fmt: skip
     """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
 
-    Only of groups low <= g < high, of which the messages at `mine` (i8[m]) are; others may be at work at the same time.
+    Only of groups low <= g < high, whose messages are those at `mine` (i8[m]); others may be at work at the same time.
 
     messages: i8[4, n]; barriers: i8[3, k], parents, rounded times and groups: what is known of parents after the
     messages. first: how many messages came before these. drop: leave out sets that lack a parent. Updated: heads, top:
@@ -388,11 +388,31 @@ class _Part:
         self.number, self.came, self.link = room(self.entries, n, (self.number, self.came, self.link))
 
 
+class Sets:
+    """Sets that were released, as `pair` writes them, in parts. groups: i8[rows], the group that stands at each row."""
+
+    def __init__(self, found: Sequence[Array], groups: Array) -> None:
+        self.found, self.groups = found, groups
+
+    def __len__(self) -> int:
+        return sum(part.shape[1] for part in self.found)
+
+    def whole(self) -> Array:
+        """i8[parents + 3, n]: the sets in the order in which they were released, with their groups."""
+        if len(self.found) == 1:
+            return self.found[0]
+        sets = np.concatenate(self.found, axis=1)
+        sets = sets[:, np.argsort(sets[-1], kind="stable")]
+        sets[-2] = self.groups[sets[-2]]
+        return sets
+
+
 class Pairing:
     """What waits in the groups of a join; see `pair`.
 
-    The groups are dealt out to parts, as many as there were threads when the first ones came, that can be at work at
-    once. Each part has rows of its own (`room` of them), one behind the other, in the arrays by group: no two share a line of a cache.
+    The groups are dealt out to parts, two for each thread that there was when the first ones came, that can be at work
+    at once. Each part has rows of its own (`room` of them), one behind the other, in the arrays by group: no two share
+    a line of a cache.
     """
 
     def __init__(self, parents: int) -> None:
@@ -423,10 +443,10 @@ class Pairing:
         """i8[parents]: how many messages of each parent wait."""
         return np.sum([part.waiting for part in self.parts], axis=0)
 
-    def reserve(self, groups: int, parts: int) -> None:
-        """Make room for groups; of the first ones, in so many parts."""
+    def reserve(self, groups: int, threads: int) -> None:
+        """Make room for groups; of the first ones, in parts for so many threads."""
         if not self.room:
-            self.parts = [_Part(self.parents) for _ in range(parts)]
+            self.parts = [_Part(self.parents) for _ in range(1 if threads == 1 else 2 * threads)]
         needed = -(-groups // len(self.parts))
         if needed > self.room:
             room = max(needed, 2 * self.room)
@@ -456,20 +476,15 @@ class Pairing:
         """The groups that stand at rows."""
         return row if len(self.parts) == 1 else self._groups_of[row]
 
-    def take(self, messages: Array, barriers: Array, drop: bool, team: Team) -> Array:
-        """The sets that new messages and then barriers release, as `pair` writes them; both arrays are used up."""
+    def take(self, messages: Array, barriers: Array, drop: bool, team: Team) -> Sets:
+        """The sets that new messages and then barriers release; both arrays are used up."""
         n = messages.shape[1]
-        if len(self.parts) == 1:
-            sets = self._take(0, messages, barriers, drop)
-        else:
+        if len(self.parts) > 1:
             messages[GROUP], barriers[GROUP] = self.rows(messages[GROUP]), self.rows(barriers[GROUP])
-            run = team.map if n >= SIDE_BY_SIDE else map
-            found = list(run(self._take, range(len(self.parts)), repeat(messages), repeat(barriers), repeat(drop)))
-            sets = np.concatenate(found, axis=1)
-            sets = sets[:, np.argsort(sets[-1], kind="stable")]
-            sets[self.parents + 1] = self._groups(sets[self.parents + 1])
+        run = team.map if n >= SIDE_BY_SIDE else map
+        found = list(run(self._take, range(len(self.parts)), repeat(messages), repeat(barriers), repeat(drop)))
         self.count += n
-        return sets
+        return Sets(found, self._groups_of)
 
     def _take(self, number: int, messages: Array, barriers: Array, drop: bool) -> Array:
         """`take` for the groups of a part."""
@@ -493,8 +508,8 @@ class Pairing:
         for number, part in enumerate(self.parts):
             out = np.empty((5, int(part.waiting.sum())), np.int64)
             list_waiting(
-                number * self.room, (number + 1) * self.room, self.lowest, part.times, part.later, part.queue, part.number, part.came,
-                part.link, out,
+                number * self.room, (number + 1) * self.room, self.lowest, part.times, part.later, part.queue,
+                part.number, part.came, part.link, out,
             )  # fmt: skip
             found.append(out)
         left = np.concatenate(found, axis=1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +87,44 @@ class Page:
         return number - self.first if self.number is None else np.searchsorted(self.number, number)
 
 
+def _consecutive(number: Array) -> bool:
+    return int(number[-1]) - int(number[0]) == len(number) - 1 and bool((number[1:] > number[:-1]).all())
+
+
+class Held:
+    """Pages with what stands in them, whatever becomes of those who keep them."""
+
+    def __init__(self, pages: Sequence[tuple[Page, Batch]]) -> None:
+        self.pages = pages
+
+    def take(self, number: Array) -> Batch:
+        """The messages of these numbers (at least one), in this order."""
+        if _consecutive(number):
+            return self._run(int(number[0]), int(number[-1]) + 1)
+        which = np.searchsorted([page.first for page, _ in self.pages], number, side="right") - 1
+        order = np.argsort(which, kind="stable")
+        parts: list[Batch] = []
+        for mine in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
+            page, batch = self.pages[int(which[mine[0]])]
+            parts.append(some(batch, page.places(number[mine])))
+        whole = together(parts)
+        assert whole is not None
+        place = np.empty(len(number), np.int64)
+        place[order] = np.arange(len(number))
+        return some(whole, place)
+
+    def _run(self, start: int, stop: int) -> Batch:
+        """The messages start…stop-1; those of a stream are parts of the pages, not copies."""
+        parts: list[Batch] = []
+        for page, batch in self.pages:
+            if page.first < stop and page.last >= start:
+                low, high = page.places(np.array([max(start, page.first), min(stop - 1, page.last)])).tolist()
+                parts.append(some(batch, slice(low, high + 1)))
+        whole = together(parts)
+        assert whole is not None
+        return whole
+
+
 class Waiting:
     """The messages of one parent; see the module."""
 
@@ -129,19 +166,24 @@ class Waiting:
 
     def take(self, number: Array) -> Batch:
         """The messages of these numbers (at least one), in this order."""
-        return self.taking(number)()
+        return self.held_of(number).take(number)
 
-    def taking(self, number: Array) -> Callable[[], Batch]:
-        """`take` as a call that may be made later, whatever becomes of the pages."""
-        first, n = int(number[0]), len(number)
-        if int(number[-1]) - first == n - 1 and bool((number[1:] > number[:-1]).all()):
-            there = [page for page in self.pages if page.first < first + n and page.last >= first]
-            return partial(_run, first, first + n, [(page, self.batch(page)) for page in there])
-        which = np.searchsorted([page.first for page in self.pages], number, side="right") - 1
-        order = np.argsort(which, kind="stable")
-        runs = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
-        pages = [self.pages[int(which[run[0]])] for run in runs]
-        return partial(_gathered, number, order, [(run, page, self.batch(page)) for run, page in zip(runs, pages)])
+    def held(self) -> Held | None:
+        """All messages, where none of them is only in a file."""
+        pages = [(page, page.batch) for page in self.pages if page.batch is not None]
+        return Held(pages) if len(pages) == len(self.pages) else None
+
+    def held_of(self, number: Array) -> Held:
+        """The pages in which messages of these numbers stand."""
+        if not len(number):
+            return Held([])
+        first = np.array([page.first for page in self.pages])
+        if _consecutive(number):
+            low, high = np.searchsorted(first, number[[0, -1]], side="right") - 1
+            pages = self.pages[low : high + 1]
+        else:
+            pages = [self.pages[i] for i in np.unique(np.searchsorted(first, number, side="right") - 1).tolist()]
+        return Held([(page, self.batch(page)) for page in pages])
 
     def keep(self, number: Array, since: int) -> None:
         """Drop the messages before `since` but these (i8, ascending); a page keeps all where most of its own stay."""
@@ -245,26 +287,6 @@ def _arrays(batch: Batch) -> Iterator[Array]:
             yield column.kinds
         for values in column.data.values():
             yield values.codes if isinstance(values, Text) else values
-
-
-def _run(start: int, stop: int, pages: Sequence[tuple[Page, Batch]]) -> Batch:
-    """The messages start…stop-1, which stand in these pages; those of a stream are parts of them, not copies."""
-    parts: list[Batch] = []
-    for page, batch in pages:
-        low, high = page.places(np.array([max(start, page.first), min(stop - 1, page.last)])).tolist()
-        parts.append(some(batch, slice(low, high + 1)))
-    whole = together(parts)
-    assert whole is not None
-    return whole
-
-
-def _gathered(number: Array, order: Array, runs: Sequence[tuple[Array, Page, Batch]]) -> Batch:
-    """The messages of these numbers; runs: those of one page each, by their places in `number`, all of them `order`."""
-    whole = together([some(batch, page.places(number[run])) for run, page, batch in runs])
-    assert whole is not None
-    place = np.empty(len(number), np.int64)
-    place[order] = np.arange(len(number))
-    return some(whole, place)
 
 
 class _Place:

@@ -111,6 +111,7 @@ def test_same_results(delays: None, workers: int) -> None:
 
 def test_much_is_poured(delays: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "PAGE", 4)
+    monkeypatch.setattr(join, "AT_ONCE", 0)
     monkeypatch.setattr(ahead, "POURING", 2)
     poured: list[int] = []
     pour = Ahead._poured

@@ -19,7 +19,7 @@ from tickc.runtime.batch import DELETE, Groups, Marks, Points, Rows, Text
 from tickc.runtime.graph import AT_THE_END
 from tickc.runtime.nodes import join, waiting
 from tickc.runtime.nodes.join import Join
-from tickc.runtime.nodes.waiting import Waiting
+from tickc.runtime.nodes.waiting import Held
 
 A, B = {"host": "a"}, {"host": "b"}
 
@@ -329,11 +329,10 @@ def test_a_parent_that_lags_costs_what_comes(monkeypatch: pytest.MonkeyPatch) ->
     rounds = lagging(4000, 4000)
     for given in rounds[:40]:
         list(node.round(given))
-    monkeypatch.setattr(
-        node.stores[0], "taking", lambda number: taken.append(len(number)) or Waiting.taking(node.stores[0], number)
-    )
+    take = Held.take
+    monkeypatch.setattr(Held, "take", lambda self, number: taken.append(len(number)) or take(self, number))
     joined = [len(o) for given in rounds[40:] for o in node.round(given)]
-    assert joined == taken == [100] * 40
+    assert joined == [100] * 40 and taken == [100] * 80
     assert node.pairing.waiting.tolist() == [0, 0] and not node.stores[0].pages
 
 
