@@ -153,6 +153,8 @@ class Eval(Operator):
             lost |= ~column.present()
             return column
         column = scope[name]
+        if column.kinds is Kind.CLASH:  # no row is left: none of those with a tag and a field of the name can be read
+            return Column.absent(column.n)
         missing = ~column.present()
         if not missing.any():
             return column
