@@ -37,7 +37,7 @@ def by_tickc(task: Task, path: Path) -> int:
 
 
 def by_duckdb(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    return connection.execute(sql).to_arrow_table()
+    return connection.sql(sql).to_arrow_table()
 
 
 @pytest.mark.parametrize("engine", ["tickc", "decode", "compute", "polars", "duckdb"])

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -438,6 +439,29 @@ class Groups:
     def known(self, group: Group) -> int:
         """The code of a group of another table. One that only a mark has brought has no name but that in its id."""
         return self.code(group.name if group.by_name else "", group.by_name, group.tags)
+
+    def take_over(self, other: Groups, first: int, rename: str = "") -> Array:
+        """i4[m]: the codes here of another table's groups from the code `first` on, which are added where they are new.
+
+        rename: the name of those that are added; theirs where it is empty.
+        """
+        found = np.empty(len(other) - first, np.int32)
+        added: list[int] = []
+        codes, at = self.codes, len(self)
+        for i, group in enumerate(other.since(first)):
+            id = group_id(rename or group.name, group.by_name, group.tags)
+            if id not in codes:
+                self._codes[id] = at + len(added)
+                added.append(first + i)
+            found[i] = codes[id]
+        for (shape, by_name), run in groupby(
+            added, lambda code: (other.shape.values[code], other.by_name.values[code])
+        ):
+            rows = np.fromiter(run, np.int64)
+            name = Text.constant(rename, len(rows)) if rename else Text(other.name.values[rows], other.names)
+            tags = {d: Text(other.values[d].values[rows], other.words[d]) for d in other.shapes[shape]}
+            self.extend(name, bool(by_name), tags)
+        return found
 
     def extend(self, name: Text, by_name: bool, tags: Mapping[str, Text]) -> int:
         """Append m groups whose ids are none of those here; the code of the first of them. A group has the dimensions

@@ -101,11 +101,9 @@ class Merged:
         """i4[groups]: own codes of all groups that are in `groups` now."""
         _, table, same = self._tables.setdefault(id(groups), (groups, np.zeros(0, np.int32), True))
         if len(groups) > len(table):
-            fresh = [
-                self.groups.code(self.rename or g.name, g.by_name, g.tags) for g in groups.since(len(table))
-            ]  # fmt: skip
-            same = same and fresh == list(range(len(table), len(table) + len(fresh)))
-            table = np.concatenate([table, np.array(fresh, np.int32)])
+            fresh = self.groups.take_over(groups, len(table), self.rename)
+            same = same and bool((fresh == np.arange(len(table), len(groups))).all())
+            table = np.concatenate([table, fresh])
             self._tables[id(groups)] = groups, table, same
         return table
 

@@ -99,3 +99,24 @@ def test_tables_that_are_shared_are_kept_once() -> None:
     with sharing(decode(encode(tables))):
         first, second = (thaw(part) for part in decode(encode(frozen)))
     assert second["again"] is first and first[0].tags == {"a": "1"} and len(first) == 1
+
+
+@pytest.mark.parametrize("rename", ["", "all"])
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_of_another_table_are_taken_over_as_one_by_one(seed: int, rename: str) -> None:
+    chance = random.Random(seed)
+
+    def some(count: int) -> Groups:
+        table = Groups()
+        for _ in range(count):
+            dims = chance.choice([("host",), ("dc", "host"), ()])
+            tags = {d: chance.choice(VALUES) for d in dims}
+            table.code(chance.choice("mn"), chance.random() < 0.3, tags)
+        return table
+
+    bulk, single = some(0), Groups()
+    for other in (some(30), some(30)):
+        first = len(other) // 2 if len(bulk) else 0
+        expected = [single.code(rename or g.name, g.by_name, g.tags) for g in other.since(first)]
+        assert bulk.take_over(other, first, rename).tolist() == expected
+        assert [(g.id, g.name, g.dims, g.tags) for g in bulk] == [(g.id, g.name, g.dims, g.tags) for g in single]
