@@ -6,7 +6,6 @@ Everything here is immutable except `Vocabulary` and `Groups`, which only grow, 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,45 +16,12 @@ import numpy as np
 
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.vocabulary import Vocabulary
 
 Array = np.ndarray
 MISSING = int(Kind.MISSING)
 STRING = Kind.STRING
 DTYPES = {Kind.FLOAT: np.float64, Kind.INT: np.int64, Kind.BOOL: np.bool_, Kind.DURATION: np.int64}
-
-
-_GROWING = threading.Lock()  # held by the thread that adds to a vocabulary
-
-
-class Vocabulary:
-    """Distinct strings with dense codes; grows only. Threads may share it."""
-
-    __slots__ = ("codes", "strings")
-
-    def __init__(self, strings: Iterable[str] = ()) -> None:
-        self.strings: list[str] = list(strings)
-        self.codes: dict[str, int] = {s: i for i, s in enumerate(self.strings)}
-
-    def __len__(self) -> int:
-        return len(self.strings)
-
-    def code(self, text: str) -> int:
-        """The code of `text`, which is added where it is new."""
-        known = self.codes.get(text)
-        return self._add(text) if known is None else known
-
-    def _add(self, text: str) -> int:
-        with _GROWING:
-            known = self.codes.get(text)
-            if known is None:
-                known = len(self.strings)
-                self.strings.append(text)  # before the code is known, so that a code always has its string
-                self.codes[text] = known
-        return known
-
-    def encode(self, texts: Iterable[str]) -> Array:
-        """i4 codes of `texts`, added where new."""
-        return np.fromiter((self.code(t) for t in texts), np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +75,8 @@ class Text:
         if vocabulary is self.vocabulary:
             return self
         table = np.full(len(self.vocabulary) + 1, -1, np.int32)
-        strings = self.vocabulary.strings
-        for code in self.used().tolist():
-            table[code] = vocabulary.code(strings[code])
+        used = self.used()
+        table[used] = vocabulary.encode_from(self.vocabulary, used)
         return Text(table[self.codes], vocabulary)
 
     @staticmethod

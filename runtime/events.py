@@ -61,6 +61,8 @@ class Ids:
         self.template = _parsed(template, "id", data_shape="id")
         self.task = task
         self.vocabulary = Vocabulary()
+        self.name: str | None = None  # of all points so far, whose ids are then as different as their groups
+        self.parted = template == DEFAULT_ID
         self.can_fail = can_fail(template, "id")
         columns = self.template.columns
         whole = columns is None or "Tags" in columns
@@ -77,11 +79,19 @@ class Ids:
 
     def snapshot(self) -> Any:
         """The ids; the tables that lead to them are derived anew."""
-        return self.vocabulary
+        return [self.vocabulary, self.name, self.parted]
 
-    def restore(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def restore(self, saved: Any) -> None:
+        self.vocabulary, self.name, self.parted = saved
         self._derive()
+
+    def by_group(self, name: Text) -> bool:
+        """Whether all points so far, with those of `name`, have an id for each group, and no two groups share one."""
+        if self.parted:
+            names = {self.name, *name.vocabulary.texts(name.used())} - {None}
+            self.parted = len(names) < 2
+            self.name = next(iter(names), None)
+        return self.parted
 
     def encode(self, name: Text, group: Array, groups: Groups, tags: Mapping[str, Text] | None) -> Array:
         """i4[n] codes in `vocabulary`; group: i4[n]; tags: those of the points, None for batches (their group's)."""

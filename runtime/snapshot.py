@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
-from itertools import pairwise
 from os import PathLike
 from typing import IO, Any
 
@@ -97,15 +96,8 @@ def _once(state: Vocabulary | Groups) -> Any:
 def _frozen_table(state: Vocabulary | Groups) -> Any:
     if isinstance(state, Groups):
         return {"$": "Groups", "state": freeze(state.snapshot())}
-    encoded = [text.encode("utf-8", "surrogatepass") for text in state.strings]
-    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-    return {"$": "Vocabulary", "bytes": np.frombuffer(b"".join(encoded), np.uint8), "ends": ends}
-
-
-def _strings(data: np.ndarray, ends: np.ndarray) -> Iterator[str]:
-    whole = data.tobytes()
-    for start, stop in pairwise([0, *ends.tolist()]):
-        yield whole[start:stop].decode("utf-8", "surrogatepass")
+    text, ends = state.utf8()
+    return {"$": "Vocabulary", "text": text, "ends": ends}
 
 
 def _thawed_once(number: int) -> Any:
@@ -137,7 +129,9 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
         case "Counter":
             return Counter({thaw(k): v for k, v in frozen["items"]})
         case "Vocabulary":
-            return Vocabulary(_strings(frozen["bytes"], frozen["ends"]))
+            words = Vocabulary()
+            words.encode_utf8(np.array(frozen["text"]), np.array(frozen["ends"]))
+            return words
         case "Groups":
             groups = Groups()
             groups.restore(thaw(frozen["state"]))

@@ -551,6 +551,11 @@ class Alert(Operator):
         """Whether a topic keeps this alert's events (Kapacitor: it has handlers, or a named topic)."""
         return bool(self.logs or self.handlers or self.topic)
 
+    @property
+    def _shares(self) -> bool:
+        """Whether other alerts tell its topic what they send."""
+        return bool(self.topic) and len(self.topics.sharing(self.topic)) > 1
+
     def _pieces(self, work: _Work) -> list[tuple[int, int, Array]]:
         """Parts of a batch with the first points of new groups in each.
 
@@ -558,6 +563,9 @@ class Alert(Operator):
         part ends before the new group, so that its events are known by then.
         """
         n, group = len(work.batch), work.batch.group
+        if self.ids.by_group(work.name) and not self._shares:  # nothing was told of the id of a new group
+            self.state["known"][group] = 1
+            return [(0, n, np.empty(0, np.int64))]
         known = self.state["known"].astype(np.bool_)
         fresh = np.empty(len(known), np.int64)
         if self._remembers and not known[: len(work.batch.groups)].all():
@@ -629,7 +637,7 @@ class Alert(Operator):
         if not self._remembers:
             return
         collect(ids, level.astype(np.int8), np.ascontiguousarray(time), self.memory, previous)
-        if self.topic and len(self.topics.sharing(self.topic)) > 1:
+        if self._shares:
             strings = self.ids.vocabulary.strings
             for code, *entry in zip(ids.tolist(), seq.tolist(), level.tolist(), time.tolist()):
                 self.telling.setdefault(strings[code], []).append((entry[0], entry[1], entry[2]))

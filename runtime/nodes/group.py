@@ -28,7 +28,7 @@ class Codes:
         foreign = text.vocabulary
         if foreign is not self._seen or len(self.table) != len(foreign) + 1:
             known = self.table[:-1] if foreign is self._seen else self.table[:0]
-            fresh = self.own.encode(foreign.strings[len(known) :])
+            fresh = self.own.encode_from(foreign, np.arange(len(known), len(foreign)))
             self.table = np.concatenate([known, fresh, np.array([-1], np.int32)])
             self._seen = foreign
         return self.table[text.codes]

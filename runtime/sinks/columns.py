@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Column, Rows, Text
+from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
 from tickc.runtime.kinds import Kind
+from tickc.runtime.vocabulary import MANY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,8 +151,27 @@ def _dictionary(text: Text) -> pa.DictionaryArray:
     table = np.full(len(text.vocabulary) + 1, -1, np.int32)
     table[used] = np.arange(len(used), dtype=np.int32)
     codes = table[text.codes]
-    strings = pa.array([_encodable(text.vocabulary.strings[c]) for c in used.tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), strings)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), _strings(text.vocabulary, used))
+
+
+def _strings(vocabulary: Vocabulary, codes: Array) -> pa.Array:
+    """The strings of codes (i8[n]); one that is no UTF-8 has U+FFFD instead."""
+    import pyarrow as pa
+
+    if len(codes) >= MANY:
+        text, ends = vocabulary.utf8(codes)
+        found = pa.LargeStringArray.from_buffers(len(codes), pa.py_buffer(ends), pa.py_buffer(text))
+        if _is_utf8(text):
+            return found.cast(pa.string())
+    return pa.array([_encodable(text) for text in vocabulary.texts(codes)], pa.string())
+
+
+def _is_utf8(text: Array) -> bool:
+    try:
+        text.tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_they_occur(text: Text) -> Array:

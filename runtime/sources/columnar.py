@@ -16,6 +16,7 @@ import numpy as np
 from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources.base import Codes, Problem, Problems, SourceError, Wanted, did_you_mean
+from tickc.runtime.vocabulary import MANY
 
 METADATA = b"tickc"  # key in the schema's metadata: JSON {"tags": […], "fields": {column: [field, kind]}}
 UNIT = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -289,13 +290,22 @@ class Translated:
     def __init__(self) -> None:
         self.dictionary: Any = None
         self.table = np.zeros(0, np.int32)
+        self.same = False  # whether the codes are the dictionary's own indices
 
     def codes(self, dictionary: Any, vocabulary: Vocabulary) -> Array:
         """i4[n + 1]: the codes of the n strings of an Arrow array in `vocabulary`, and -1 for an index of -1."""
-        if self.dictionary is None or not dictionary.equals(self.dictionary):
+        last = self.dictionary
+        if last is None or not (_one_memory(dictionary, last) or dictionary.equals(last)):
             self.dictionary = dictionary
-            self.table = np.array([_code(s, vocabulary) for s in dictionary.to_pylist()] + [-1], np.int32)
+            self.table = np.append(encoded(dictionary, vocabulary), np.int32(-1))
+            self.same = np.array_equal(self.table[:-1], np.arange(len(dictionary), dtype=np.int32))
         return self.table
+
+
+def _one_memory(a: Any, b: Any) -> bool:
+    """Whether two Arrow arrays are of the same bytes."""
+    parts = [(len(one), one.offset, [buffer and buffer.address for buffer in one.buffers()]) for one in (a, b)]
+    return parts[0] == parts[1]
 
 
 def text_of(values: Any, vocabulary: Vocabulary, last: Translated | None = None) -> Text:
@@ -308,6 +318,8 @@ def text_of(values: Any, vocabulary: Vocabulary, last: Translated | None = None)
     if not pa.types.is_dictionary(values.type):
         if not is_text(values.type):
             values = values.cast(pa.string())
+        if len(values) >= MANY:
+            return Text(encoded(values, vocabulary), vocabulary)
         if pa.types.is_string_view(values.type):
             values = values.cast(pa.large_string())
         values = values.dictionary_encode()
@@ -317,18 +329,35 @@ def text_of(values: Any, vocabulary: Vocabulary, last: Translated | None = None)
     codes = borrowed(indices, np.dtype(indices.type.to_pandas_dtype()))
     if not len(codes):
         return Text(np.zeros(0, np.int32), vocabulary)
-    if len(values.dictionary) > 4 * len(codes):  # a slice of a file with a large dictionary: only what occurs
-        return _sparse(values.dictionary, codes, vocabulary)
-    table = (last or Translated()).codes(values.dictionary, vocabulary)
-    if codes.dtype == np.int32 and np.array_equal(table[:-1], np.arange(len(table) - 1, dtype=np.int32)):
+    last = last or Translated()
+    table = last.codes(values.dictionary, vocabulary)
+    if codes.dtype == np.int32 and last.same:
         return Text(codes, vocabulary)
     return Text(table[codes], vocabulary)
 
 
-def _sparse(dictionary: Any, codes: Array, vocabulary: Vocabulary) -> Text:
-    used, inverse = np.unique(codes, return_inverse=True)
-    known = [-1 if u < 0 else _code(dictionary[int(u)].as_py(), vocabulary) for u in used]
-    return Text(np.array(known, np.int32)[inverse], vocabulary)
+def encoded(strings: Any, vocabulary: Vocabulary) -> Array:
+    """i4[n] codes of an Arrow array in `vocabulary`, which learns the new ones; -1 where it is null.
+
+    Raises UnicodeDecodeError where a string is no UTF-8.
+    """
+    import pyarrow as pa
+
+    if len(strings) < MANY:
+        return np.array([_code(text, vocabulary) for text in strings.to_pylist()], np.int32)
+    strings = strings.cast(pa.large_string())
+    if strings.null_count:
+        codes = np.full(len(strings), -1, np.int32)
+        codes[strings.is_valid().to_numpy(zero_copy_only=False)] = encoded(strings.drop_null(), vocabulary)
+        return codes
+    _, offsets, data = strings.buffers()
+    ends = np.frombuffer(offsets, np.int64, len(strings) + 1, 8 * strings.offset)
+    text = bytes(memoryview(data or b"")[ends[0] : ends[-1]])
+    text.decode()
+    found, ends = np.frombuffer(text, np.uint8), ends - ends[0]
+    if (found[ends[ends < len(text)]] & 0xC0 == 0x80).any():
+        raise UnicodeDecodeError("utf-8", text, 0, 1, "a string begins within a character")
+    return vocabulary.encode_utf8(found, ends)
 
 
 def _code(text: Any, vocabulary: Vocabulary) -> int:

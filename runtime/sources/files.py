@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from tickc.runtime.sources.prefilter import read_rows, selective, usable
 
 GROUP_BYTES = 128 << 20  # a Parquet row group that decodes to more is read piece by piece
 PIECE_ROWS = 131_072
+CODE_BYTES = 4  # a value takes no more where a column of text repeats few strings, each stored once
 AHEAD = 2  # pieces that are being decoded in the background
 CSV_BLOCK = 4 << 20
 RowGroup = tuple[int, int, int]
@@ -213,8 +214,20 @@ class Parquet(Columnar):
         """A reader of its own: Arrow's is not made for several threads."""
         import pyarrow.parquet as pq
 
+        return pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=self._repetitive)
+
+    @cached_property
+    def _repetitive(self) -> list[str]:
+        """The columns of text that repeat few strings; Arrow is slow to make a dictionary where the file has none."""
         texts = [c for c in self.plan.columns() if is_text(self.schema.field(c).type)]
-        return pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=texts)
+        groups = [self.metadata.row_group(g) for g in range(self.metadata.num_row_groups)]
+        at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
+
+        def repeats(column: str) -> bool:
+            chunks = [group.column(at[column]) for group in groups]
+            return sum(c.total_uncompressed_size for c in chunks) <= CODE_BYTES * sum(c.num_values for c in chunks)
+
+        return [c for c in texts if repeats(c)]
 
     def _read_group(self, group: int, columns: list[str]) -> Any:
         with self._file() as file:
