@@ -141,4 +141,7 @@ class Codes:
 
     def tag(self, name: str) -> Vocabulary:
         """The vocabulary of one tag, made at its first use."""
-        return self.tags.setdefault(name, Vocabulary())
+        known = self.tags.get(name)
+        if known is None:
+            known = self.tags[name] = Vocabulary()
+        return known
