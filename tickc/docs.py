@@ -120,20 +120,25 @@ NOTES: Mapping[str, str] = {
     "fields of a point one name the last in alphabetical order wins, in Kapacitor any.",
     "httpPost": "Posts only with `--handlers`; else, as where the service is out of reach, `codeField` is 0 and the "
     "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits "
-    "longer than 10 s or `timeout`, and a host that is down is left alone for a while. See [handlers](handlers.md).",
+    "longer than 10 s or `timeout`, and a host that is down is left alone for a while; how many posts failed is told at "
+    "the end. See [handlers](handlers.md).",
     "kapacitorLoopback": "Exact in points. They enter the other tasks of a replay or backfill of several, where these "
     "read that database and policy; a backfill also writes them as a data set of their own. Differs: they do so before "
     "the next row of the input, while Kapacitor has no order there. Its check for loops is here too, and circles of "
     "several tasks are refused.",
     "join": "Exact where Kapacitor is: which points meet and what is in them. Differs: messages of the parents are "
     "taken in the order of the points that caused them, and of one point in the order in which the parents stand; in "
-    "Kapacitor that order is a race, which shows where a parent lags behind.",
+    "Kapacitor that order is a race, which shows where a parent lags behind. What waits goes to files beyond 256 MiB; "
+    "a parent from which nothing came is told at the end of a run.",
     "union": "Exact where Kapacitor is. Differs: ties are broken by the order of the points that came in, then the "
     "arguments come before the node that it is chained from; in Kapacitor that is a race.",
-    "alert": "Events, levels, durations, templates and their HTML escaping are exact. Differs: a replay and a backfill "
-    "call no handler but `.log`, whose events become results; `.ServerInfo` names the host `localhost`; alerts "
-    "that run side by side see each other's topics and inhibitions in the order of the points, which is left "
-    "to chance in Kapacitor.",
+    "alert": "Events, levels, durations, templates and their HTML escaping are exact. Differs: events of `.log` become "
+    "results, and a handler is called only with `--handlers` ([handlers](handlers.md)); topics are empty when a run "
+    "begins, while a server remembers levels over a restart of the task; `.ServerInfo` names the host `localhost`; a "
+    "template that takes more than 1,000,000 steps fails the task, where Kapacitor goes on for as long as it takes. "
+    "Alerts that run side by side see each other's topics and inhibitions in the order of the points, which is left "
+    "to chance in Kapacitor; but a group that begins with the id of another one, in an alert whose `category` some "
+    "alert inhibits, goes on from the last event that was sent before the present record batch.",
     "deadman": "`stats(interval).align()|derivative('emitted').unit(interval).nonNegative()|alert()` with the texts "
     "of Kapacitor; goes by the clock as `stats` does.",
     "barrier": "Goes by the clock on the wall in Kapacitor, which a replay outruns, so that no barrier ever comes: so "
@@ -194,8 +199,9 @@ def _nodes_page() -> Iterator[str]:
 def _handlers() -> Iterator[str]:
     yield "\n## Handlers of alerts\n"
     yield (
-        "Properties of `alert` that say where events go. All are checked as Kapacitor checks them; a replay and a "
-        "backfill call none but `log`."
+        "Properties of `alert` that say where events go. All are checked as Kapacitor checks them. Without "
+        "`--handlers` none is called, with it `log`, `post`, `tcp` and, where `--allow-exec` says so, `exec`; the others "
+        "belong to a live service. See [handlers](handlers.md)."
     )
     yield "\n| handler | properties | |\n|---|---|---|"
     for tick, cls in HANDLERS.items():
