@@ -521,9 +521,7 @@ def at_home(rows: Rows, home: tuple[str, str] | None) -> Rows:
     if home is None or not len(rows):
         return rows
     database, policy = rows.database, rows.policy
-    nowhere = (database.codes == database.vocabulary.codes.get("", -1)) & (
-        policy.codes == policy.vocabulary.codes.get("", -1)
-    )
+    nowhere = (database.codes == database.vocabulary.find("", -1)) & (policy.codes == policy.vocabulary.find("", -1))
     if not nowhere.any():
         return rows
     return rows.with_(database=_filled(database, home[0], nowhere), policy=_filled(policy, home[1], nowhere))

@@ -1025,7 +1025,7 @@ class _Evaluation:
             wanted = op == "=~"
             return map_distinct(lambda s, p: p.search(s) == wanted, [left, right], BOOL, self.frame.n)
         if isinstance(left, Text) and isinstance(right, str) and op in ("==", "!="):
-            equal = left.codes == left.vocabulary.codes.get(right, -2)
+            equal = left.codes == left.vocabulary.find(right)
             return equal if op == "==" else ~equal
         if op == "+":
             return map_distinct(lambda a, b: a + b, [left, right], STRING, self.frame.n)

@@ -263,8 +263,8 @@ class Source(Entry):
             return np.array([(database.at(0), policy.at(0)) in pairs])
         inside = np.zeros(len(rows), np.bool_)
         for d, p in pairs:
-            same = database.codes == database.vocabulary.codes.get(d, -2)
-            inside |= same & (policy.codes == policy.vocabulary.codes.get(p, -2))
+            same = database.codes == database.vocabulary.find(d)
+            inside |= same & (policy.codes == policy.vocabulary.find(p))
         return inside
 
 

@@ -62,6 +62,14 @@ class Vocabulary:
                 self._codes.update(zip(self.strings[known:], range(known, len(self))))
         return self._codes
 
+    def find(self, text: str, default: int = -2) -> int:
+        """The code of `text`, or `default`, which no row has, where it is not there."""
+        known = self._codes.get(text)
+        if known is None and self._bytes is not None:
+            with _GROWING:
+                known = self._bytes.find(text)
+        return default if known is None or known < 0 else known
+
     def code(self, text: str) -> int:
         """The code of `text`, which is added where it is new."""
         known = self._codes.get(text)
@@ -152,6 +160,13 @@ class Bytes:
                 return codes
             self._grow(int(ends[done + 1] - ends[done]))
 
+    def find(self, text: str) -> int:
+        """The code of a string, less than 0 where it is not there."""
+        data, ends = _utf8([text])
+        words, h = _words(np.append(data, np.zeros(PAD, np.uint8))), np.empty(1, np.int64)
+        hash_texts(words, ends, h)
+        return int(look_up(words, 0, len(data), int(h[0]), _words(self.text), self.slots))
+
     def _grow(self, size: int) -> None:
         """Make room for a string of `size` bytes, and for many more."""
         if self.count == len(self.hash):
@@ -208,6 +223,24 @@ def hash_texts(words, ends, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def look_up(words, start, length, h, known, slots):  # type: ignore[no-untyped-def]
+    """The code of the text of `length` bytes at words[start] with the hash h in a table, or -1 - the slot for it."""
+    mask = slots.size - 1
+    slot = h & mask
+    while slots[slot] != 0:
+        record = slots[slot] & PLACE
+        if slots[slot] >> 48 == h >> 32 and np.int64(known[record] >> R32) == length:
+            at = record + RECORD
+            k = 0
+            while k + 8 <= length and words[start + k] == known[at + k]:
+                k += 8
+            if k == length or (k + 8 > length and (words[start + k] ^ known[at + k]) & MASKS[length - k] == U0):
+                return np.int64(known[record] & LOW)
+        slot = (slot + 1) & mask
+    return -1 - slot
+
+
+@kernel
 def enter(words, ends, hashes, first, known, begin, own, slots, count, out):  # type: ignore[no-untyped-def]
     """Codes (i4[n]) of the texts from `first` on, of which those that are new are entered into a table.
 
@@ -215,27 +248,15 @@ def enter(words, ends, hashes, first, known, begin, own, slots, count, out):  # 
     count: strings in it. Returns how many texts have their code, all or those before the first for which there is no
     room, and how many strings there are.
     """
-    mask = slots.size - 1
     for i in range(first, out.size):
         start = ends[i]
         length = ends[i + 1] - start
-        slot = hashes[i] & mask
-        high = hashes[i] >> 32
-        code = np.int64(-1)
-        while slots[slot] != 0 and code < 0:
-            record = slots[slot] & PLACE
-            if slots[slot] >> 48 == high and np.int64(known[record] >> R32) == length:
-                at = record + RECORD
-                k = 0
-                while k + 8 <= length and words[start + k] == known[at + k]:
-                    k += 8
-                if k == length or (k + 8 > length and (words[start + k] ^ known[at + k]) & MASKS[length - k] == U0):
-                    code = np.int64(known[record] & LOW)
-            slot = (slot + 1) & mask
+        code = look_up(words, start, length, hashes[i], known, slots)
         if code < 0:
             record = begin[count]
             if count == own.size or record + RECORD + length >= known.size:
                 return i, count
+            slot = -1 - code
             code = count
             count += 1
             for k in range(0, length, 8):
@@ -243,7 +264,7 @@ def enter(words, ends, hashes, first, known, begin, own, slots, count, out):  # 
             known[record] = np.uint64(code) | np.uint64(length) << R32
             begin[count] = record + RECORD + length
             own[code] = hashes[i]
-            slots[slot] = high << 48 | record
+            slots[slot] = hashes[i] >> 32 << 48 | record
         out[i] = code
     return out.size, count
 

@@ -231,7 +231,7 @@ class Reader:
         tag = series.names() if ref.name == NAME else series.tag(ref.name)
         match expr.op, value:
             case "=" | "!=" as op, Lit(value=str() as wanted):
-                same = tag.codes == tag.vocabulary.codes.get(wanted, -2) if wanted else tag.codes < 0
+                same = tag.codes == tag.vocabulary.find(wanted) if wanted else tag.codes < 0
                 return same == (op == "="), None
             case "=~" | "!~" as op, Regex(pattern=pattern):
                 empty = matching(Text.constant("", 1), pattern)[0]

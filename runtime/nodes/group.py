@@ -247,7 +247,7 @@ class Grouping:
     def _learn(self, text: Text, codes: Codes) -> None:
         own = codes.table.copy()
         if self.dims != ALL:
-            own[own < 0] = codes.own.codes.get("", -1)
+            own[own < 0] = codes.own.find("", -1)
         own += 1
         inside = own < len(self._lookup.table)
         self._direct = text.vocabulary, np.where(inside, self._lookup.table[np.where(inside, own, 0)], np.int32(-1))

@@ -127,7 +127,7 @@ def filled(column: Column, value: Value) -> Column:
 def _filled_text(text: Text | None, value: str, n: int) -> Text:
     if text is None:
         return Text.constant(value, n)
-    empty = (text.codes < 0) | (text.codes == text.vocabulary.codes.get("", -1))
+    empty = (text.codes < 0) | (text.codes == text.vocabulary.find(""))
     if not empty.any():
         return text
     return Text(np.where(empty, np.int32(text.vocabulary.code(value)), text.codes), text.vocabulary)

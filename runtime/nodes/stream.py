@@ -84,7 +84,7 @@ class From(Operator):
 
 
 def _only(batch: Points, text: Text, wanted: str) -> Points:
-    code = text.vocabulary.codes.get(wanted, -2)
+    code = text.vocabulary.find(wanted)
     if text.codes.strides == (0,) and len(text.codes):  # one value for all rows
         return batch if text.codes[0] == code else batch.take(slice(0, 0))
     same = text.codes == code

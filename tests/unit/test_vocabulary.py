@@ -62,6 +62,9 @@ def test_both_forms_are_one(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert (text.tobytes(), ends.tolist()) == (utf8(some)[0].tobytes(), utf8(some)[1].tolist())
                 assert list(words.texts(codes)) == some
             case 3:
+                found = [words.find(s) for s in (*some, "nowhere")]
+                assert found == [*wanted, -2]
+            case 4:
                 words = thaw(freeze(words))
         assert len(words) == len(twin)
     assert words.strings == list(twin) and words.codes == twin
