@@ -57,18 +57,21 @@ def cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Tables: jobs and single nodes next to Polars and DuckDB, scheduled queries, sources. The run is added to the
-    history."""
+    """Tables: jobs and single nodes next to Polars and DuckDB, threads, scheduled queries, sources. The run is added to
+    the history."""
     session = getattr(config, "_benchmarksession", None)
     benches = [bench for bench in getattr(session, "benchmarks", []) if bench.group and bench.stats]
     jobs: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, float]] = {}
     queries: dict[str, float] = {}
+    threads: dict[str, dict[int, float]] = {}
     for bench in benches:
         if bench.group == "sources":
             size = bench.extra_info["bytes"] / 1e6
             times = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
             sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in times.items()}
+        elif bench.group == "workers":
+            threads.setdefault(bench.extra_info["job"], {})[bench.params["workers"]] = bench.stats.min * 1e3
         elif bench.group == "queries":
             queries[bench.name.removeprefix("test_")] = bench.stats.min / bench.extra_info["runs"] * 1e6
         else:
@@ -80,6 +83,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     write = terminalreporter.write_line
     tables = (
         _jobs_table(jobs, before.get("jobs", {})),
+        _workers_table(threads),
         _queries_table(queries),
         _sources_table(sources, before.get("sources", {})),
     )
@@ -114,6 +118,17 @@ def _jobs_table(jobs: dict[str, dict[str, float]], before: dict[str, dict[str, f
         )
         last = before.get(job, {}).get("tickc")
         yield f"{job:<16}{shown}{ratios}{'' if last is None else f'{last:.1f}':>10}"
+
+
+def _workers_table(threads: dict[str, dict[int, float]]) -> Iterator[str]:
+    """Best times in ms of the operators alone, by the number of threads."""
+    if not threads:
+        return
+    yield ""
+    yield f"{'operators, ms':<16}{'1 worker':>12}{'2 workers':>12}{'ratio':>8}"
+    for job, times in threads.items():
+        one, two = times.get(1, float("nan")), times.get(2, float("nan"))
+        yield f"{job:<16}{one:>12.1f}{two:>12.1f}{one / two:>8.2f}"
 
 
 def _queries_table(queries: dict[str, float]) -> Iterator[str]:

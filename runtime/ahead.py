@@ -24,7 +24,7 @@ from itertools import chain, pairwise
 from tickc.runtime.batch import Batch
 from tickc.runtime.graph import Entering, Graph, Later, Operator, Output, TaskFailed, made_now
 
-AHEAD = 2  # rounds under way for each thread
+AHEAD, MOST_AHEAD = 2, 8  # rounds under way for each thread, and for all
 POURING = 4  # batches of one turn from which they are given out one by one; see `Operator.pours`
 
 
@@ -81,7 +81,7 @@ class Ahead:
         try:
             for some in batches:
                 self._begin(self.graph.admit(some))
-                while len(self.under_way) > (0 if self._holding else AHEAD * self.workers):
+                while len(self.under_way) > (0 if self._holding else min(AHEAD * self.workers, MOST_AHEAD)):
                     yield self._delivered()
                 self._holding = False
             while self.under_way:

@@ -45,8 +45,8 @@ class Options:
 
     start, stop: ns, points with start <= time < stop. measurement: of rows that do not say theirs (None: the only one
     that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
-    protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows are in
-    flight. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
+    protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows a
+    batch has. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
     workers: threads that compute, beside those that read; None: one for each processor, up to MOST.
     """
 
@@ -58,10 +58,20 @@ class Options:
     sort: bool = False
     precision: str = "ns"
     format: str | None = None
-    batch_rows: int = BATCH_ROWS
+    batch_rows: int | None = None
     clock: str = "data"
     flush: bool = False
     workers: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many compute."""
+        return self.workers or min(cores(), MOST)
+
+    @property
+    def rows_at_once(self) -> int:
+        """About how many rows a batch has: more where threads wait for each other after each."""
+        return self.batch_rows or (BATCH_ROWS if self.threads == 1 else 2 * BATCH_ROWS)
 
 
 @dataclass
@@ -163,7 +173,7 @@ class Run:
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
-        self.ahead = Ahead(graph, options.workers or min(cores(), MOST))
+        self.ahead = Ahead(graph, options.threads)
         self._read: deque[int] = deque()  # points that were read when what is under way was sent
         self.over = False
         self.seconds = 0.0  # that the run took before it was broken off
@@ -458,7 +468,7 @@ def open_input(origins: Sequence[tuple[str, str]], reads: Mapping[str, Any], pat
             sort=o.sort,
             precision=o.precision,
             format=o.format,
-            batch_rows=o.batch_rows,
+            batch_rows=o.rows_at_once,
         )
     except SourceError as error:
         if "--measurement" in error.hint and not any_measurement:
@@ -480,7 +490,7 @@ def _open_server(
 
     where = tuple(reads.get("where") or ())
     wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.start, o.stop, where)
-    return Points(Server(address), wanted, origins, batch_rows=o.batch_rows)
+    return Points(Server(address), wanted, origins, batch_rows=o.rows_at_once)
 
 
 def _runs(

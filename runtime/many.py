@@ -400,7 +400,7 @@ class _Set:
 
     def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""
-        dispatch = Dispatch([unit.wish for unit in units], batch_rows=self.options.batch_rows)
+        dispatch = Dispatch([unit.wish for unit in units], batch_rows=self.options.rows_at_once)
         in_time = any(m.runs is not None for unit in units for m in unit.members)
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
             _hand(dispatch.take(rows), units)

@@ -78,7 +78,7 @@ def backfill(
         sort=sort,
         precision=precision,
         format=input_format,
-        batch_rows=batch_rows or engine.BATCH_ROWS,
+        batch_rows=batch_rows,
         clock=clock,
         flush=flush,
         workers=workers,

@@ -103,14 +103,14 @@ def measure(
 
     The other options are those of a backfill (tickc.backfill). Raises what a backfill raises.
     """
-    from tickc.runtime.backfill import BATCH_ROWS, Options
+    from tickc.runtime.backfill import Options
     from tickc.runtime.times import nanoseconds
 
     options = Options(
         start=nanoseconds(start),
         stop=nanoseconds(stop),
         format=input_format,
-        batch_rows=batch_rows or BATCH_ROWS,
+        batch_rows=batch_rows,
         workers=1,  # so that the time of operators is their own
         **reading,
     )

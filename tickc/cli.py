@@ -846,7 +846,12 @@ def _write_results(path: str, document: str) -> None:
     metavar="SECONDS",
     help="Time between two points from which --resume can go on. [default: 60]",
 )
-@click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
+@click.option(
+    "--batch-rows",
+    type=click.IntRange(1, 1 << 24),
+    metavar="N",
+    help="Rows of a batch. [default: 65536, 131072 for several threads]",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -995,7 +1000,12 @@ class _Done:
 )
 @_clock("data")
 @_flush
-@click.option("--batch-rows", type=click.IntRange(1, 1 << 24), metavar="N", help="Rows in flight. [default: 65536]")
+@click.option(
+    "--batch-rows",
+    type=click.IntRange(1, 1 << 24),
+    metavar="N",
+    help="Rows of a batch. [default: 65536, 131072 for several threads]",
+)
 @click.option("--json", "as_json", is_flag=True, help="The measurement as JSON on stdout, instead of tables.")
 @click.option("--html", metavar="FILE", help="Write a page of the measurement too.")
 @_compiling
