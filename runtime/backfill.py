@@ -419,6 +419,13 @@ def as_finished(document: Mapping[str, Any]) -> Summary:
     return summary
 
 
+def tell_to_resume(error: OutputError | SourceError) -> None:
+    """Add to the hint of an error that the run can be resumed."""
+    error.hint = "; ".join(
+        [*([error.hint] if error.hint else []), "once that is mended, --resume goes on with this run"]
+    )
+
+
 def _follow(
     run: Run, sinks: Sinks, folder: Any, on_step: OnStep | None, checkpoints: Checkpoints | None = None
 ) -> None:
@@ -435,8 +442,8 @@ def _follow(
             folder.staging.keep = False  # it would fail again
         raise
     except (OutputError, SourceError) as error:
-        if checkpoints is not None and folder.staging.keep and not error.hint:
-            error.hint = "once that is mended, --resume goes on with this run"
+        if checkpoints is not None and folder.staging.keep:
+            tell_to_resume(error)
         raise
     finally:
         run.close()

@@ -15,7 +15,18 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tickc.runtime.backfill import OnStep, Options, Paths, Run, Summary, as_finished, hashed, identity, open_input
+from tickc.runtime.backfill import (
+    OnStep,
+    Options,
+    Paths,
+    Run,
+    Summary,
+    as_finished,
+    hashed,
+    identity,
+    open_input,
+    tell_to_resume,
+)
 from tickc.runtime.batch import Rows
 from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
 from tickc.runtime.dispatch import Dispatch, Piece, Wish
@@ -257,8 +268,8 @@ def backfill_all(
         try:
             run.run()
         except (OutputError, SourceError) as error:
-            if folders is not None and folders.keep and not error.hint:
-                error.hint = "once that is mended, --resume goes on with this run"
+            if folders is not None and folders.keep:
+                tell_to_resume(error)
             raise
     return run.summary
 

@@ -32,7 +32,7 @@ def recorded(graph: Graph, paths: Sequence[Path], problems: Problems) -> Iterabl
         given = batches.entries(paths)
         if len(asked) != len(given):
             raise Unsuitable(
-                f"the script has {len(asked)} queries, but there are {len(given)} recordings",
+                f"each query needs its recording: the script has {len(asked)}, and {len(given)} were given",
                 "give one recording a query, that of the last query first",
             )
         return batches.replay(asked, given, problems)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -350,6 +350,13 @@ class _Moment(click.ParamType):
             return nanoseconds(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _check_range(options: Mapping[str, Any]) -> None:
+    """Bad usage where --stop is before --start."""
+    start, stop = options["start"], options["stop"]
+    if start is not None and stop is not None and stop < start:
+        raise click.UsageError("--stop is before --start.")
 
 
 class _Names(click.ParamType):
@@ -721,6 +728,7 @@ def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> 
         raise click.UsageError("Give either --recording or --data.")
     if recordings and (extra := [f"--{k}" for k in ("db", "rp", "start", "stop") if options[k]]):
         raise click.UsageError(f"{', '.join(extra)}: only with --data.")
+    _check_range(options)
 
 
 _RUNNING = ("handlers", "allow_exec", "clock", "flush")
@@ -887,6 +895,7 @@ def backfill(
         raise click.UsageError("Give either --input or --source.")
     if options["spool"] and not options["write_to"]:
         raise click.UsageError("--spool: only with --write-to.")
+    _check_range(options)
     compiling = {name: options.pop(name) for name in _SHARED}
     loaded = _load_all(tasks, compiling) if _several_tasks(tasks) else [_load(tasks[0], compiling)]
     heed_hangup(line for task in loaded for line in task.lines)
@@ -1023,6 +1032,7 @@ def bench(
     """
     from tickc import bench as benching
 
+    _check_range(options)
     compiling = {name: options.pop(name) for name in _SHARED}
     for_module = {"config": compiling["config"], **dict.fromkeys(set(_SHARED) - {"config"})}
     measured = []

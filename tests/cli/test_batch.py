@@ -62,7 +62,7 @@ def test_recordings_are_numbered_from_the_last_query(tickc: Tickc, tmp_path: Pat
     assert "1.brpl: line 2 char 1: not a batch" in done.stderr
     wrong = tickc("replay", "two.tick", "--recording", "0.brpl")
     assert wrong.returncode == 2
-    assert "the script has 2 queries, but there are 1 recordings" in wrong.stderr
+    assert "each query needs its recording: the script has 2, and 1 were given" in wrong.stderr
 
 
 def test_data_in_place_of_a_database(tickc: Tickc, script: Path, points: Path) -> None:
@@ -149,3 +149,11 @@ def test_a_range_without_points(tickc: Tickc, script: Path, points: Path, tmp_pa
     done = tickc("backfill", script, "--input", points, "--output", "out", *late)
     assert done.returncode == 0
     assert "the inputs hold no points of cpu in the range of time" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("backfill", "--input", "x.lp", "--output", "o"), ("replay", "--data", "x.lp")])
+def test_a_range_that_ends_before_it_begins(tickc: Tickc, script: Path, command: tuple[str, ...]) -> None:
+    name, *given = command
+    done = tickc(name, script, *given, "--start", "2024-01-02T00:00:00Z", "--stop", "2024-01-01T00:00:00Z")
+    assert done.returncode == 2
+    assert "--stop is before --start" in done.stderr
