@@ -195,17 +195,8 @@ class Decoder:
         self.problems.add(Problem(self.path, "the row has no time", row=first_row + int(rows[0])), len(rows))
 
     def _time(self, values: Any) -> Array:
-        """i8[n] ns. SourceError where a time is beyond what int64 ns can hold (1677 to 2262)."""
-        import pyarrow as pa
-
-        unit = UNIT[values.type.unit] if pa.types.is_timestamp(values.type) else 1
-        time = borrowed(values, np.dtype(np.int64))
-        if unit == 1:
-            return time
-        limit = INT64.max // unit
-        if len(time) and (time.max() > limit or time.min() < -limit):
-            raise SourceError(f"column `time` of {self.path} has a time outside the years 1678 to 2262")
-        return time * unit
+        """i8[n] ns; SourceError as of `in_nanoseconds`."""
+        return borrowed(in_nanoseconds(values, self.path), np.dtype(np.int64))
 
     def _name(self, batch: Any, n: int) -> Text:
         if not self.plan.measurement:
@@ -276,6 +267,21 @@ class Decoder:
             self.problems.add(Problem(self.path, reason, row=at, text=text), len(rows))
             present = fits if present is None else present & fits
         return _column(Kind.INT, numbers.view(np.int64), present)
+
+
+def in_nanoseconds(times: Any, path: str) -> Any:
+    """A column of times as Arrow has it, chunked or not, in ns: an int64 one is.
+
+    SourceError where a time is beyond what int64 ns can hold (1677 to 2262).
+    """
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(times.type) or times.type.unit == "ns":
+        return times
+    try:
+        return times.cast(pa.timestamp("ns", times.type.tz))
+    except pa.ArrowInvalid:
+        raise SourceError(f"column `time` of {path} has a time outside the years 1678 to 2262") from None
 
 
 def constant(text: str | None, vocabulary: Vocabulary, n: int) -> Text:

@@ -20,7 +20,7 @@ import numpy as np
 
 from tickc.runtime.batch import Rows
 from tickc.runtime.sources.base import BATCH_ROWS, Codes, Conjunct, Problems, SourceError, Wanted, os_reason
-from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, is_text, layout, pieces
+from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, in_nanoseconds, is_text, layout, pieces
 from tickc.runtime.sources.prefilter import read_rows, selective, usable
 
 GROUP_BYTES = 128 << 20  # a Parquet row group that decodes to more is read piece by piece
@@ -103,6 +103,11 @@ class Columnar:
     def batches(self) -> Iterator[tuple[Any, int]]:
         """The record batches with the columns of the plan, and where in the file each begins."""
         raise NotImplementedError
+
+    def _timed(self, table: Any) -> Any:
+        """A table or record batch with its times in ns: readers do that in the background."""
+        at = table.schema.get_field_index("time")
+        return table.set_column(at, "time", in_nanoseconds(table.column(at), self.path))
 
     def __iter__(self) -> Iterator[Rows]:
         job = self.job
@@ -231,7 +236,7 @@ class Parquet(Columnar):
 
     def _read_group(self, group: int, columns: list[str]) -> Any:
         with self._file() as file:
-            return file.read_row_group(group, columns=columns, use_threads=False)
+            return self._timed(file.read_row_group(group, columns=columns, use_threads=False))
 
     def _selective(self, groups: list[RowGroup]) -> list[Conjunct]:
         """The filters that are worth decoding their columns first: all of them, where one lets few rows pass."""
@@ -253,7 +258,7 @@ class Parquet(Columnar):
     def _piecewise(self, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
         with self._file() as file:
             for group, first, _ in groups:
-                for batch in one_ahead(file.iter_batches(PIECE_ROWS, [group], columns)):
+                for batch in one_ahead(map(self._timed, file.iter_batches(PIECE_ROWS, [group], columns))):
                     yield batch, first
                     first += batch.num_rows
 
@@ -400,7 +405,7 @@ class Ipc(Columnar):
                 numbered = (reader.get_batch(i) for i in range(reader.num_record_batches))
             else:
                 numbered = iter(reader)
-            for batch in one_ahead(numbered):
+            for batch in one_ahead(map(self._timed, numbered)):
                 for start in range(0, batch.num_rows, PIECE_ROWS):
                     yield batch.slice(start, PIECE_ROWS), first + start
                 first += batch.num_rows
@@ -461,7 +466,7 @@ class Csv(Columnar):
     def batches(self) -> Iterator[tuple[Any, int]]:
         first = 0
         self.types = {f.name: f.type for f in self.schema}
-        for batch in one_ahead(iter(self._reader(self.plan.columns()))):
+        for batch in one_ahead(map(self._timed, self._reader(self.plan.columns()))):
             yield batch, first
             first += batch.num_rows
             self.used = min(self.size, self.position + batch.nbytes)
