@@ -336,11 +336,15 @@ class Growing:
         """Append `count` values."""
         old, new = len(self.values), len(self.values) + count
         if new > len(self._room):
-            room = np.empty(max(new, 2 * old, 16), self._room.dtype)
+            room = self._larger(max(new, 2 * old, 16))
             room[:old] = self.values
             self._room = room
         self._room[old:new] = more
         self.values = self._room[:new]
+
+    def _larger(self, n: int) -> Array:
+        """Room for n values."""
+        return np.empty(n, self._room.dtype)
 
 
 class Groups:

@@ -24,6 +24,7 @@ from tickc.runtime.team import Team
 NEVER = -(2**63)  # a time before all others
 AT_THE_END = 2**63 - 1  # seq of what the end of the input brings
 CLOCKS = ("wall", "data")
+BUDGET = 256 << 20  # bytes of rows that an operator keeps in memory, where nobody says
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,13 @@ class Operator:
 
     STATE: tuple[str, ...] = ()  # names of attributes that a snapshot holds
     pours: ClassVar[bool] = False  # whether it may give more in one round than memory should hold
+    spills: ClassVar[bool] = False  # whether it keeps rows, and those that are too many in files
     alone: bool = False  # whether it touches nothing that other operators of the graph do, but what they give to it
 
     def __init__(self, *, name: str) -> None:
         self.name = name
         self.defers = False  # whether it may give `Later` in the stead of batches
+        self.budget = BUDGET  # bytes of kept rows that may be in memory, where it spills
         self.errors: Counter[str] = Counter()
         self.outputs: list[Output] = []
 
@@ -318,6 +321,12 @@ class Graph:
         if clock not in CLOCKS:
             raise ValueError(f"the clock is one of {', '.join(CLOCKS)}, not {clock!r}")
         self.clock.on = clock == "data"
+
+    def keep_within(self, memory: int) -> None:
+        """Share out how many bytes of rows that operators keep may be in memory, before any row enters."""
+        spilling = [op for op in self.operators if op.spills]
+        for op in spilling:
+            op.budget = memory // len(spilling)
 
     def push(
         self, batches: dict[int, Sequence[Batch]], *, last: bool = False, flush: bool = False, time: int | None = None

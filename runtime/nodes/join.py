@@ -54,7 +54,7 @@ from tickc.runtime.nodes.pairing import (
     sets_at_the_end,
 )
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
-from tickc.runtime.nodes.waiting import BUDGET, PAGE, Held, Page, Waiting, message_times, some, together
+from tickc.runtime.nodes.waiting import PAGE, Held, Page, Waiting, message_times, some, together
 from tickc.runtime.team import Team
 
 NO_GROUPS = Groups()
@@ -121,6 +121,7 @@ class _Meeting(Operator):
     """
 
     pours = True
+    spills = True
     alone = True
 
     def __init__(self, *, name: str, parents: int, rename: str = "") -> None:
@@ -184,7 +185,7 @@ class _Meeting(Operator):
 
     def _spill(self) -> None:
         for store in self.stores:
-            store.spill(BUDGET // len(self.stores))
+            store.spill(self.budget // len(self.stores))
 
     def _own(self, parent: int, batch: Batch) -> Batch:
         """A parent's batch in terms of the operator: flat, own group codes, only what is needed."""

@@ -2,20 +2,26 @@
 
 The rows stand in columns that grow at their end. An index lists, for each group, where its rows stand, in order of
 arrival: a run of the index with room behind it, which moves to the end of the index when that is used up. When a third
-of the rows are gone, the rest moves together. So a row is copied a few times, however long it stays.
+of the rows are gone, the rest moves together. So a row is copied a few times, however long it stays. Beyond a budget,
+columns and index stand in files (runtime/rooms.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tickc.runtime.batch import DTYPES, STRING, Array, Column, Growing, Rows, Text, Vocabulary
+from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
+from tickc.runtime.rooms import Rooms
 
 SLACK = 1024  # rows that may be gone before it is worth to move the others
+PIECE = 1 << 20  # rows that are moved at once
+MOST = 1 << 22  # rows that slices given out together may cover
 
 
 @kernel
@@ -64,20 +70,21 @@ def owners(index, heads, tails, owner):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def covered(group, start, stop, spans):  # type: ignore[no-untyped-def]
-    """How many places of the index slices of groups cover. spans: i8[groups, 3], zeros; of each group that occurs, the
-    number of the first and of the last of its slices, from 1."""
+def covered(group, start, stop, spans, most):  # type: ignore[no-untyped-def]
+    """How many slices of groups to take together, so that they cover no more than `most` places of the index unless one
+    alone does, and how many they cover. spans: i8[groups, 3], zeros; of each group that occurs, the number of the first
+    and of the last of its slices, from 1."""
     total = 0
     for e in range(group.size):
         g = group[e]
+        more = stop[e] - (start[e] if spans[g, 0] == 0 else stop[spans[g, 1] - 1])
+        if e > 0 and total + more > most:
+            return e, total
         if spans[g, 0] == 0:
             spans[g, 0] = e + 1
-            total -= start[e]
-        else:
-            total -= stop[spans[g, 1] - 1]
         spans[g, 1] = e + 1
-        total += stop[e]
-    return total
+        total += more
+    return group.size, total
 
 
 @kernel
@@ -106,12 +113,15 @@ class Kept:
     index[heads[g]:tails[g]], in order of arrival. Who uses it moves them: the heads where rows go, the tails over rows
     that were appended."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Operator) -> None:
+        """owner: whose rows they are; its `budget` may be in memory."""
+        self.owner = owner
         self._clear(0)
 
     def _clear(self, groups: int) -> None:
-        self.buffer = Buffer()
-        self.index = np.zeros(0, np.int64)
+        self.rooms = Rooms(self.owner)
+        self.buffer = Buffer(self.rooms)
+        self.index = self.rooms.empty(0, np.dtype(np.int64))
         self.used = 0  # of the index
         self.heads, self.tails = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
         self._ends = np.zeros(groups, np.int64)  # of each group's room
@@ -133,8 +143,9 @@ class Kept:
         self.reserve(groups)
         wanted = room_wanted(group, self.heads, self._ends, self._filled)
         if self.used + wanted > len(self.index):
-            index = np.zeros(max(self.used + wanted, 2 * len(self.index)), np.int64)
+            index = self.rooms.empty(max(self.used + wanted, 2 * len(self.index)), self.index.dtype)
             index[: self.used] = self.index[: self.used]
+            self.rooms.release(self.index)
             self.index = index
         first = len(self.buffer)
         self.used = enter(group, first, self.index, self.used, self.heads, self.tails, self._ends, self._filled)
@@ -145,22 +156,49 @@ class Kept:
         """End a round in which rows of these groups came: the tails are where their rows end. Moves the rows together
         where many are gone."""
         self._filled[group] = self.tails[group]
+        self.rooms.rest()
         if len(self.buffer) < self._look:
             return
         listed, spare = len(self), len(self.heads) + SLACK
         if 2 * (len(self.buffer) - listed) > listed + spare or self.used > 4 * listed + spare:
-            self.restore(self.snapshot())
+            self._move()
         self._look = len(self.buffer) + (listed + spare) // 4
 
-    def slices(self, group: Array, start: Array, stop: Array) -> tuple[Rows, Array | None, Array, Array]:
-        """What slices of the index cover: rows, an index into them or None where they stand as listed, and the slices
-        in it. group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one."""
-        start, stop = start.copy(), stop.copy()
-        index = np.empty(covered(group, start, stop, self._spans), np.int64)
-        gather(group, start, stop, self._spans, self.index, index)
-        if 2 * len(index) < len(self.buffer):
-            return self.buffer.rows(index), None, start, stop
-        return self.buffer.rows(), index, start, stop
+    def _move(self) -> None:
+        """Move the kept rows together, some at a time."""
+        old, owner, groups = self.buffer, self._owner(), len(self.heads)
+        self._clear(groups)
+        for begin in range(0, len(owner), PIECE):
+            places = begin + np.flatnonzero(owner[begin : begin + PIECE] >= 0)
+            if len(places):
+                self._restore(old.rows(places), owner[places], groups)
+
+    def _owner(self) -> Array:
+        """i4[n]: the group of each row that stands here, -1 of those that are gone."""
+        owner = self.rooms.empty(len(self.buffer), np.dtype(np.int32))
+        owner[:] = -1
+        owners(self.index, self.heads, self.tails, owner)
+        return owner
+
+    def slices(
+        self, group: Array, start: Array, stop: Array
+    ) -> Iterator[tuple[slice, Rows, Array | None, Array, Array]]:
+        """What slices of the index cover, in parts of no more than MOST rows: which slices, their rows, an index into
+        those or None where they stand as listed, and the slices in it.
+
+        group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one.
+        """
+        begin = 0
+        while begin < len(group):
+            some, first, last = group[begin:], start[begin:], stop[begin:]
+            count, total = covered(some, first, last, self._spans, MOST)
+            some, first, last = some[:count], first[:count].copy(), last[:count].copy()
+            index = np.empty(total, np.int64)
+            gather(some, first, last, self._spans, self.index, index)
+            whole = 2 * total >= len(self.buffer) and not self.rooms.beyond
+            rows = self.buffer.rows() if whole else self.buffer.rows(index)
+            yield slice(begin, begin + count), rows, index if whole else None, first, last
+            begin += count
 
     def forget(self, codes: Array) -> None:
         """Drop the rows of groups."""
@@ -177,14 +215,16 @@ class Kept:
 
     def snapshot(self) -> Any:
         """The kept rows in order of arrival, their groups (i4[n]), and how many groups there is room for."""
-        owner = np.full(len(self.buffer), -1, np.int32)
-        owners(self.index, self.heads, self.tails, owner)
+        owner = self._owner()
         there = np.flatnonzero(owner >= 0)
         return [self.buffer.rows(there), owner[there], len(self.heads)]
 
     def restore(self, saved: Any) -> None:
-        rows, group, groups = saved
-        self._clear(groups)
+        self._clear(saved[2])
+        self._restore(*saved)
+
+    def _restore(self, rows: Rows, group: Array, groups: int) -> None:
+        """Let rows follow that are kept."""
         self.append(rows, group, groups)
         self.tails += np.bincount(group, minlength=groups)
         self._filled[:] = self.tails
@@ -193,9 +233,10 @@ class Kept:
 class Buffer:
     """Rows that grow at their end."""
 
-    def __init__(self) -> None:
-        self.time = Growing(np.zeros(0, np.int64))
-        self.places = (_Texts(), _Texts(), _Texts())  # name, database, policy
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self.time = _Growing(np.zeros(0, np.int64), rooms)
+        self.places = (_Texts(rooms), _Texts(rooms), _Texts(rooms))  # name, database, policy
         self.tags: dict[str, _Texts] = {}
         self.fields: dict[str, _Values] = {}
 
@@ -209,12 +250,12 @@ class Buffer:
             own.append(text)
         for name in rows.tags:
             if name not in self.tags:
-                self.tags[name] = _no_texts(n)
+                self.tags[name] = _no_texts(n, self.rooms)
         for name, tag in self.tags.items():
             tag.append(rows.tags[name] if name in rows.tags else _no_text(m))
         for name in rows.fields:
             if name not in self.fields:
-                self.fields[name] = _Values()
+                self.fields[name] = _Values(self.rooms)
                 self.fields[name].append(Column.absent(n))
         for name, values in self.fields.items():
             values.append(rows.field(name))
@@ -228,6 +269,23 @@ class Buffer:
         return Rows(self.time.values[places], name, database, policy, tags, fields)
 
 
+class _Growing(Growing):
+    """An array that grows at its end, and finds room as its owner's others."""
+
+    __slots__ = ("_found", "_rooms")
+
+    def __init__(self, values: Array, rooms: Rooms) -> None:
+        super().__init__(values)
+        self._rooms = rooms
+        self._found = False  # whether its room is from there
+
+    def _larger(self, n: int) -> Array:
+        if self._found:
+            self._rooms.release(self._room)
+        self._found = True
+        return self._rooms.empty(n, self._room.dtype)
+
+
 def _no_text(n: int) -> Text:
     return Text(np.broadcast_to(np.int32(-1), (n,)), Vocabulary())
 
@@ -235,12 +293,13 @@ def _no_text(n: int) -> Text:
 class _Texts:
     """A column of strings that grows at its end; without storage for the rows while all are the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
         self.n = 0
         self.vocabulary = Vocabulary()
         self.own = True  # whether the vocabulary is no one else's
         self.same: int | None = None  # the code of all rows
-        self.codes = Growing(np.zeros(0, np.int32))
+        self.codes = _Growing(np.zeros(0, np.int32), rooms)
 
     def append(self, text: Text) -> None:
         m = len(text)
@@ -252,10 +311,10 @@ class _Texts:
             if constant:
                 self.same = int(text.codes[0])
             else:
-                self.codes = Growing(text.codes)
+                self.codes = _Growing(text.codes, self.rooms)
         elif not (constant and self.same is not None and text.at(0) == self._word(self.same)):
             if self.same is not None:
-                self.codes, self.same = Growing(np.full(self.n, self.same, np.int32)), None
+                self.codes, self.same = _Growing(np.full(self.n, self.same, np.int32), self.rooms), None
             if text.vocabulary is not self.vocabulary and not self.own:
                 self.vocabulary, self.own = Vocabulary(self.vocabulary.strings), True
             self.codes.extend(text.recode(self.vocabulary).codes, m)
@@ -271,8 +330,8 @@ class _Texts:
         return text.recode(Vocabulary()) if self.own and len(self.vocabulary) > 2 * len(text) + SLACK else text
 
 
-def _no_texts(n: int) -> _Texts:
-    texts = _Texts()
+def _no_texts(n: int, rooms: Rooms) -> _Texts:
+    texts = _Texts(rooms)
     texts.append(_no_text(n))
     return texts
 
@@ -280,21 +339,25 @@ def _no_texts(n: int) -> _Texts:
 class _Values:
     """A column of a field that grows at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
         self.n = 0
-        self.kinds: Kind | Growing = Kind.MISSING
-        self.data: dict[Kind, Growing | _Texts] = {}
+        self.kinds: Kind | _Growing = Kind.MISSING
+        self.data: dict[Kind, _Growing | _Texts] = {}
 
     def append(self, column: Column) -> None:
         m = column.n
         if not self.n:
-            self.kinds = column.kinds if isinstance(column.kinds, Kind) else Growing(column.kinds)
+            self.kinds = column.kinds if isinstance(column.kinds, Kind) else _Growing(column.kinds, self.rooms)
         elif isinstance(self.kinds, Kind) and self.kinds is not column.kinds:
-            self.kinds = Growing(np.full(self.n, self.kinds, np.uint8))
-        if self.n and isinstance(self.kinds, Growing):
+            self.kinds = _Growing(np.full(self.n, self.kinds, np.uint8), self.rooms)
+        if self.n and isinstance(self.kinds, _Growing):
             self.kinds.extend(column.kinds_array(), m)
         for kind in sorted(column.data.keys() - self.data.keys()):
-            self.data[kind] = _no_texts(self.n) if kind is STRING else Growing(np.zeros(self.n, DTYPES[kind]))
+            if kind is STRING:
+                self.data[kind] = _no_texts(self.n, self.rooms)
+            else:
+                self.data[kind] = _Growing(np.zeros(self.n, DTYPES[kind]), self.rooms)
         for kind, values in self.data.items():
             if isinstance(values, _Texts):
                 values.append(column.data.get(kind) or _no_text(m))
@@ -305,7 +368,7 @@ class _Values:
     def column(self, places: Array | slice) -> Column:
         """The values at some places."""
         data = {k: v.text(places) if isinstance(v, _Texts) else v.values[places] for k, v in sorted(self.data.items())}
-        if isinstance(self.kinds, Growing):
+        if isinstance(self.kinds, _Growing):
             kinds = self.kinds.values[places]
             return Column(kinds, data, len(kinds))
         return Column(self.kinds, data, len(np.broadcast_to(np.uint8(0), (self.n,))[places]))

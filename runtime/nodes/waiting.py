@@ -20,7 +20,6 @@ from tickc.runtime.nodes.regroup import concat_segments
 
 PAGE = 65_536  # rows up to which pages are put together
 LEAST = 1 << 19  # bytes of a page that is worth a file
-BUDGET = 256 << 20  # bytes of rows that a node keeps in memory
 
 
 def together(parts: Sequence[Batch]) -> Batch | None:

@@ -248,11 +248,13 @@ class _Window(Operator):
     """What both windows share: rows that are kept by group, and the group names."""
 
     STATE = ("kept", "names", "state", "groups")
+    pours = True
+    spills = True
     alone = True
 
     def __init__(self, *, name: str, columns: int) -> None:
         super().__init__(name=name)
-        self.kept = Kept()
+        self.kept = Kept(self)
         self.state = np.zeros((0, columns), np.int64)  # by group
         self.names = Names()
         self.groups = Groups()  # those of the input
@@ -266,9 +268,10 @@ class _Window(Operator):
         return group, self.kept.append(batch.rows, group, len(batch.groups))
 
     def _emit(self, start: Array, stop: Array, tmax: Array, group: Array, seq: Array) -> Iterable[Batch]:
-        if len(start):
-            rows, index, start, stop = self.kept.slices(group, start, stop)
-            yield Segments(rows, start, stop, tmax, group, self.groups, self.names.of(group), seq, index=index)
+        name = self.names.of(group)
+        for some, rows, index, first, last in self.kept.slices(group, start, stop):
+            own = group[some], self.groups, name.take(some), seq[some]
+            yield Segments(rows, first, last, tmax[some], *own, index=index)
 
     def forget(self, codes: Array, groups: Groups) -> None:
         self.names.forget(codes, groups)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tickc.runtime import kernel
+from tickc.runtime import graph, kernel
 from tickc.runtime.batch import BARRIER, DELETE, Batch, Column, Groups, Marks, Points, Rows, Segments, Text
 from tickc.runtime.graph import AT_THE_END
 from tickc.runtime.kinds import Kind
@@ -467,7 +467,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         for module, name, value in (
             (waiting, "PAGE", 4),
             (join, "PAGE", 4),
-            (join, "BUDGET", 0),
+            (graph, "BUDGET", 0),
             (waiting, "LEAST", 0),
         ):
             monkeypatch.setattr(module, name, value)

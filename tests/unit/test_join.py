@@ -308,11 +308,11 @@ def test_rows_beyond_the_budget_wait_in_files(monkeypatch: pytest.MonkeyPatch, f
     for module, name, value in (
         (waiting, "PAGE", 256),
         (join, "PAGE", 256),
-        (join, "BUDGET", 20_000),
         (waiting, "LEAST", 0),
     ):
         monkeypatch.setattr(module, name, value)
     node = Join(name="join", names=("l", "r"), fill=fill)
+    node.budget = 20_000
     for given in lagging(2000, 0):
         assert not list(node.round(given))
     (store, _), folder = node.stores, Path(node.stores[0]._folder.name)

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tickc.runtime import rooms
 from tickc.runtime.batch import Column, Rows, Text
+from tickc.runtime.graph import Operator
+from tickc.runtime.nodes import kept as module
 from tickc.runtime.nodes.kept import Kept
+from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.snapshot import freeze, thaw
 
 Point = tuple[int, str | None, Any, Any]  # time, tag, a field of any kind, a field that some batches lack
@@ -39,10 +43,22 @@ def value(chance: random.Random, mixed: bool) -> Any:
     return chance.choice([1, 2.5, True, "a", "b", None]) if mixed else chance.random()
 
 
+def new(budget: int = 1 << 30) -> Kept:
+    owner = Operator(name="window")
+    owner.budget = budget
+    return Kept(owner)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 0])
 @pytest.mark.parametrize("seed", range(6))
-def test_as_lists_would(seed: int) -> None:
+def test_as_lists_would(monkeypatch: pytest.MonkeyPatch, seed: int, budget: int) -> None:
+    if not budget:  # all in files, moved and given out a few rows at a time
+        monkeypatch.setattr(rooms, "LEAST", 1)
+        monkeypatch.setattr(module, "PIECE", 7)
+        monkeypatch.setattr(module, "MOST", 20)
+        monkeypatch.setattr(module, "SLACK", 10)
     chance = random.Random(seed)
-    kept, lists = Kept(), [list[Point]() for _ in range(40)]
+    kept, lists = new(budget), [list[Point]() for _ in range(40)]
     time = 0
     for round_ in range(60):
         groups = min(40, 5 + round_)
@@ -69,7 +85,7 @@ def test_as_lists_would(seed: int) -> None:
             lists[0].clear()
             lists[3].clear()
         if round_ % 15 == 14:
-            kept = thaw(freeze(kept), Kept())
+            kept = thaw(freeze(kept), new(budget))
         assert len(kept) == sum(map(len, lists))
         for g in range(groups):
             assert points(kept.buffer.rows(), kept.index[kept.heads[g] : kept.tails[g]]) == lists[g]
@@ -84,14 +100,24 @@ def check_slices(kept: Kept, lists: list[list[Point]], chance: random.Random) ->
     group = np.array([g for g, _, _ in wanted], np.int32)
     start = np.array([kept.heads[g] + a for g, a, _ in wanted], np.int64)
     stop = np.array([kept.heads[g] + b for g, _, b in wanted], np.int64)
-    rows, index, start, stop = kept.slices(group, start, stop)
-    for (g, a, b), begin, end in zip(wanted, start.tolist(), stop.tolist()):
-        places = np.arange(begin, end) if index is None else index[begin:end]
-        assert points(rows, places) == lists[g][a:b]
+    for which, rows, index, first, last in kept.slices(group, start, stop):
+        for (g, a, b), begin, end in zip(wanted[which], first.tolist(), last.tolist()):
+            places = np.arange(begin, end) if index is None else index[begin:end]
+            assert points(rows, places) == lists[g][a:b]
+
+
+def test_a_disk_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rooms.os, "posix_fallocate", full)
+    monkeypatch.setattr(rooms, "LEAST", 1)
+    with pytest.raises(OutputError, match="no room for the rows that windows keep: No space left on device"):
+        new(0).append(batch([(0, "x", 1.0, None)], False, True), np.zeros(1, np.int32), 1)
 
 
 def test_what_is_gone_does_not_pile_up() -> None:
-    kept = Kept()
+    kept = new()
     group = np.arange(1000, dtype=np.int32) % 10
     for round_ in range(200):
         kept.append(batch([(i, f"t{round_}", f"s{round_}.{i}", None) for i in range(1000)], False, True), group, 10)
