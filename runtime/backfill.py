@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
+MEMORY = 3 << 29  # bytes that a process may take, where nobody says: 1.5 GiB
+AT_REST = 1 << 29  # of it, what code and batches in flight take
+
+
+def kept_within(memory: int | None) -> int:
+    """Bytes of kept rows that may be in memory, where the process may take `memory`."""
+    memory = memory or MEMORY
+    return max(memory - AT_REST, memory // 8)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -47,7 +56,8 @@ class Options:
     that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
     protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows a
     batch has. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
-    workers: threads that compute, beside those that read; None: one for each processor, up to MOST.
+    workers: threads that compute, beside those that read; None: one for each processor, up to MOST. kept: bytes of
+    the rows that operators keep which may be in memory; others go to files.
     """
 
     start: int | None = None
@@ -62,6 +72,7 @@ class Options:
     clock: str = "data"
     flush: bool = False
     workers: int | None = None
+    kept: int = kept_within(None)
 
     @property
     def threads(self) -> int:
@@ -173,6 +184,7 @@ class Run:
         self.summary = Summary()
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
+        graph.keep_within(options.kept)
         self.ahead = Ahead(graph, options.threads)
         self._read: deque[int] = deque()  # points that were read when what is under way was sent
         self.over = False
@@ -391,7 +403,7 @@ def backfill(
 
 def identity(run: Run, task: str, form: str, write_to: Destination | None) -> dict[str, Any]:
     """What has to be the same for one run to go on with another, by what a user calls it."""
-    options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers")}
+    options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers", "kept")}
     return {
         "the script": hashed(task),
         "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},

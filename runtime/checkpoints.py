@@ -66,7 +66,7 @@ class Checkpoints:
             raise OutputError(f"{CANNOT}: {changed} changed", ANEW)
         self.number = manifest["number"]
         try:
-            return read(self.folder / manifest["state"])
+            return read(self.folder / manifest["state"], copied=False)
         except Exception as error:
             raise OutputError(f"{CANNOT}: its checkpoint cannot be read: {error}", ANEW) from None
 

@@ -26,8 +26,15 @@ from tickc.runtime.kinds import Kind
 _RECORDS = {c.__name__: c for c in (_batch.Text, _batch.Column, _batch.Rows, _batch.Points, _batch.Segments)}
 
 
-def freeze(state: Any) -> Any:
-    """A copy of `state` as plain trees that no later change reaches."""
+class Unchanging:
+    """State whose arrays nothing will change: they are frozen without copies, and thawed as they are."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+
+def freeze(state: Any, copied: bool = True) -> Any:
+    """`state` as plain trees that no later change reaches; arrays are copied unless nothing will change them."""
     match state:
         case None | bool() | str() | float():
             return state
@@ -38,7 +45,9 @@ def freeze(state: Any) -> Any:
         case np.generic():
             return state.item()
         case np.ndarray():
-            return np.array(state)
+            return np.array(state) if copied else state
+        case Unchanging():
+            return {"$": "Unchanging", "state": freeze(state.state, False)}
         case Counter():
             return {"$": "Counter", "items": [[freeze(k), v] for k, v in state.items()]}
         case Vocabulary() | Groups():
@@ -46,15 +55,15 @@ def freeze(state: Any) -> Any:
         case Pairs():
             return {"$": "Pairs", "count": state.count, "keys": np.array(state.keys), "codes": np.array(state.codes)}
         case Mapping():
-            return {"$": "dict", "items": [[freeze(k), freeze(v)] for k, v in state.items()]}
+            return {"$": "dict", "items": [[freeze(k), freeze(v, copied)] for k, v in state.items()]}
         case tuple():
-            return {"$": "tuple", "items": [freeze(v) for v in state]}
+            return {"$": "tuple", "items": [freeze(v, copied) for v in state]}
         case list():
-            return [freeze(v) for v in state]
+            return [freeze(v, copied) for v in state]
     if hasattr(state, "snapshot"):
-        return {"$": "object", "state": freeze(state.snapshot())}
+        return {"$": "object", "state": freeze(state.snapshot(), copied)}
     if is_dataclass(state) and type(state).__name__ in _RECORDS:
-        return {"$": type(state).__name__, **{f.name: freeze(getattr(state, f.name)) for f in fields(state)}}
+        return {"$": type(state).__name__, **{f.name: freeze(getattr(state, f.name), copied) for f in fields(state)}}
     raise TypeError(f"{type(state).__name__} cannot be part of a snapshot")
 
 
@@ -108,24 +117,26 @@ def _thawed_once(number: int) -> Any:
     return shared.thawed[number]
 
 
-def thaw(frozen: Any, fresh: Any = None) -> Any:
+def thaw(frozen: Any, fresh: Any = None, copied: bool = True) -> Any:
     """State from a frozen tree. `fresh` is what a new operator has in its place; an object with
-    `restore` takes its own state over."""
+    `restore` takes its own state over. copied: whether arrays are."""
     match frozen:
         case np.ndarray():
-            return np.array(frozen)
+            return np.array(frozen) if copied else frozen
         case list():
             olds = fresh if isinstance(fresh, list) and len(fresh) == len(frozen) else [None] * len(frozen)
-            return [thaw(v, o) for v, o in zip(frozen, olds)]
+            return [thaw(v, o, copied) for v, o in zip(frozen, olds)]
         case {"$": tag}:
-            return _thaw_tagged(tag, frozen, fresh)
+            return _thaw_tagged(tag, frozen, fresh, copied)
     return frozen
 
 
-def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
+def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any, copied: bool) -> Any:
     match tag:
         case "Kind":
             return Kind(frozen["value"])
+        case "Unchanging":
+            return thaw(frozen["state"], copied=False)
         case "Counter":
             return Counter({thaw(k): v for k, v in frozen["items"]})
         case "Vocabulary":
@@ -147,11 +158,11 @@ def _thaw_tagged(tag: str, frozen: dict[str, Any], fresh: Any) -> Any:
             return fresh
         case "dict":
             olds = fresh if isinstance(fresh, dict) else {}
-            return {(key := thaw(k)): thaw(v, olds.get(key)) for k, v in frozen["items"]}
+            return {(key := thaw(k)): thaw(v, olds.get(key), copied) for k, v in frozen["items"]}
         case "tuple":
             parts = fresh if isinstance(fresh, tuple) and len(fresh) == len(frozen["items"]) else None
-            return tuple(thaw(v, parts[i] if parts else None) for i, v in enumerate(frozen["items"]))
-    return _RECORDS[tag](**{k: thaw(v) for k, v in frozen.items() if k != "$"})
+            return tuple(thaw(v, parts[i] if parts else None, copied) for i, v in enumerate(frozen["items"]))
+    return _RECORDS[tag](**{k: thaw(v, copied=copied) for k, v in frozen.items() if k != "$"})
 
 
 def encode(frozen: Any) -> bytes:
@@ -201,15 +212,18 @@ def decode(data: bytes) -> Any:
         return _filled(reader)
 
 
-def read(path: str | PathLike[str]) -> Any:
-    """The frozen tree of a file that `write` wrote; raises pyarrow.ArrowInvalid where it is damaged."""
+def read(path: str | PathLike[str], copied: bool = True) -> Any:
+    """The frozen tree of a file that `write` wrote; raises pyarrow.ArrowInvalid where it is damaged.
+
+    copied: whether its arrays are copied into memory, or stay parts of the file, which must not change.
+    """
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
-        return _filled(reader)
+        return _filled(reader, copied)
 
 
-def _filled(reader: Any) -> Any:
+def _filled(reader: Any, copied: bool = True) -> Any:
     """The tree of an open stream."""
     skeleton = json.loads(reader.schema.metadata[b"tickc.snapshot"])
     arrays = (batch.column(0) for batch in reader)
@@ -219,8 +233,8 @@ def _filled(reader: Any) -> Any:
             case {"$": "array", "dtype": dtype, "shape": shape}:
                 form = np.dtype([tuple(d) for d in dtype] if isinstance(dtype, list) else dtype)
                 data = next(arrays).buffers()[2]
-                flat = np.zeros(0, form) if data is None else np.frombuffer(data, form).copy()
-                return flat.reshape(shape)
+                flat = np.zeros(0, form) if data is None else np.frombuffer(data, form)
+                return (flat.copy() if copied else flat).reshape(shape)
             case {"$": "float", "hex": text}:
                 return float.fromhex(text)
             case dict():

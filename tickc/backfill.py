@@ -24,6 +24,7 @@ def backfill(
     start: Any = None,
     stop: Any = None,
     workers: int | None = None,
+    memory: int | None = None,
     measurement: str | None = None,
     tags: Collection[str] | None = None,
     fields: Collection[str] | None = None,
@@ -50,12 +51,13 @@ def backfill(
     without one, {sink name: pyarrow.Table} with the columns `time`, tags and fields (`.log(NAME)` under NAME).
 
     start, stop: RFC 3339 text, datetime or ns, stop exclusive. workers: threads that compute, by default as many as
-    there are processors, up to 4; the results do not depend on it. measurement: of rows that do not say theirs. tags,
-    fields: columns that are such, against the defaults. sort: order the rows by time. precision: of line protocol.
-    input_format: where names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers,
-    statistics and deadmans follow: "data", the times of the points, or "wall", which a backfill outruns, so that they
-    never strike. flush: what is open when the input ends, windows and the like, comes out. handlers: whether the
-    handlers of alerts are called and data posted; allow_exec: whether programs are run, too (docs/handlers.md).
+    there are processors, up to 4; memory: about how many bytes the process may take, by default 1.5 GiB, beyond which
+    rows that windows and joins keep go to files; the results depend on neither. measurement: of rows that do not say
+    theirs. tags, fields: columns that are such, against the defaults. sort: order the rows by time. precision: of line
+    protocol. input_format: where names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what
+    barriers, statistics and deadmans follow: "data", the times of the points, or "wall", which a backfill outruns, so
+    that they never strike. flush: what is open when the input ends, windows and the like, comes out. handlers: whether
+    the handlers of alerts are called and data posted; allow_exec: whether programs are run, too (docs/handlers.md).
     overwrite: replace what a run wrote to `output`. resume: go on with a run to `output` that was broken off, and leave
     one that was not as it is; checkpoint: seconds between two points from which that is possible (docs/cli.md). source:
     in place of inputs, the address of an InfluxDB, and write_to: of the one that influxDBOut writes to
@@ -82,6 +84,7 @@ def backfill(
         clock=clock,
         flush=flush,
         workers=workers,
+        kept=engine.kept_within(memory),
     )
     try:
         summary, tables = engine.backfill(
@@ -111,6 +114,7 @@ def backfill_all(
     output: str | PathLike[str] | None = None,
     *,
     workers: int | None = None,
+    memory: int | None = None,
     input_format: str | None = None,
     batch_rows: int | None = None,
     format: str = "parquet",
@@ -138,7 +142,13 @@ def backfill_all(
     from tickc.runtime import many
 
     options = _options(
-        inputs, source, format=input_format, batch_rows=batch_rows or engine.BATCH_ROWS, workers=workers, **reading
+        inputs,
+        source,
+        format=input_format,
+        batch_rows=batch_rows or engine.BATCH_ROWS,
+        workers=workers,
+        kept=engine.kept_within(memory) // max(len(tasks), 1),
+        **reading,
     )
     beside = spool or f"{os.fspath(output or 'tasks').rstrip(os.sep)}.spool"
     jobs = [

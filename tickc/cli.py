@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -366,6 +367,19 @@ class _Names(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return tuple(name for name in value.split(",") if name) if isinstance(value, str) else value
+
+
+class _Size(click.ParamType):
+    """Bytes: 2GiB, 1.5G (the same unit), 500MB (of 1000), 1000000."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(iB|B)?", str(value), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} is no size: expected is a number of bytes, such as 2GiB or 500MB", param, ctx)
+        thousand = 1000 if (found[3] or "").upper() == "B" else 1024
+        return int(float(found[1]) * thousand ** " KMGT".index(found[2].upper() or " "))
 
 
 _reading = _several(
@@ -859,6 +873,12 @@ def _write_results(path: str, document: str) -> None:
     type=click.IntRange(1, 1 << 24),
     metavar="N",
     help="Rows of a batch. [default: 65536, 131072 for several threads]",
+)
+@click.option(
+    "--memory",
+    type=_Size(),
+    metavar="SIZE",
+    help="About how much to take; rows that windows and joins keep beyond it go to files. [default: 1.5GiB]",
 )
 @click.option(
     "--workers",

@@ -18,10 +18,12 @@ from tickc.runtime.graph import Operator
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.rooms import Rooms
+from tickc.runtime.snapshot import Unchanging
 
 SLACK = 1024  # rows that may be gone before it is worth to move the others
 PIECE = 1 << 20  # rows that are moved at once
-MOST = 1 << 22  # rows that slices given out together may cover
+LEAST_GIVEN, MOST_GIVEN = 1 << 17, 1 << 22  # rows that slices given out together may cover at most, by the budget
+BYTES_GIVEN = 128  # of memory that the operators behind take for each of them
 
 
 @kernel
@@ -165,13 +167,20 @@ class Kept:
         self._look = len(self.buffer) + (listed + spare) // 4
 
     def _move(self) -> None:
-        """Move the kept rows together, some at a time."""
-        old, owner, groups = self.buffer, self._owner(), len(self.heads)
-        self._clear(groups)
+        """Move the kept rows together."""
+        rows, owner = self.buffer.rows(), self._owner()
+        self._clear(len(self.heads))
+        self._take_over(rows, owner)
+
+    def _take_over(self, rows: Rows, owner: Array) -> None:
+        """Keep the rows that have an owner (i4[n], -1 for none), some at a time."""
+        groups = len(self.heads)
         for begin in range(0, len(owner), PIECE):
             places = begin + np.flatnonzero(owner[begin : begin + PIECE] >= 0)
             if len(places):
-                self._restore(old.rows(places), owner[places], groups)
+                self.append(rows.take(places), owner[places], groups)
+                self.tails += np.bincount(owner[places], minlength=groups)
+                self._filled[:] = self.tails
 
     def _owner(self) -> Array:
         """i4[n]: the group of each row that stands here, -1 of those that are gone."""
@@ -183,20 +192,22 @@ class Kept:
     def slices(
         self, group: Array, start: Array, stop: Array
     ) -> Iterator[tuple[slice, Rows, Array | None, Array, Array]]:
-        """What slices of the index cover, in parts of no more than MOST rows: which slices, their rows, an index into
+        """What slices of the index cover, in parts that memory can hold: which slices, their rows, an index into
         those or None where they stand as listed, and the slices in it.
 
         group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one.
         """
+        most = min(max(self.owner.budget // BYTES_GIVEN, LEAST_GIVEN), MOST_GIVEN)
         begin = 0
         while begin < len(group):
             some, first, last = group[begin:], start[begin:], stop[begin:]
-            count, total = covered(some, first, last, self._spans, MOST)
+            count, total = covered(some, first, last, self._spans, most)
             some, first, last = some[:count], first[:count].copy(), last[:count].copy()
             index = np.empty(total, np.int64)
             gather(some, first, last, self._spans, self.index, index)
             whole = 2 * total >= len(self.buffer) and not self.rooms.beyond
             rows = self.buffer.rows() if whole else self.buffer.rows(index)
+            self.rooms.rest()
             yield slice(begin, begin + count), rows, index if whole else None, first, last
             begin += count
 
@@ -214,20 +225,13 @@ class Kept:
             self._spans = np.concatenate([self._spans, np.zeros((missing, 3), np.int64)])
 
     def snapshot(self) -> Any:
-        """The kept rows in order of arrival, their groups (i4[n]), and how many groups there is room for."""
-        owner = self._owner()
-        there = np.flatnonzero(owner >= 0)
-        return [self.buffer.rows(there), owner[there], len(self.heads)]
+        """The rows, the group of each (i4[n], -1 of those that are gone), and how many groups there is room for."""
+        return Unchanging([self.buffer.rows(), self._owner(), len(self.heads)])
 
     def restore(self, saved: Any) -> None:
-        self._clear(saved[2])
-        self._restore(*saved)
-
-    def _restore(self, rows: Rows, group: Array, groups: int) -> None:
-        """Let rows follow that are kept."""
-        self.append(rows, group, groups)
-        self.tails += np.bincount(group, minlength=groups)
-        self._filled[:] = self.tails
+        rows, owner, groups = saved
+        self._clear(groups)
+        self._take_over(rows, owner)
 
 
 class Buffer:
@@ -346,7 +350,7 @@ class _Values:
         self.data: dict[Kind, _Growing | _Texts] = {}
 
     def append(self, column: Column) -> None:
-        m = column.n
+        m, column = column.n, column.normal()
         if not self.n:
             self.kinds = column.kinds if isinstance(column.kinds, Kind) else _Growing(column.kinds, self.rooms)
         elif isinstance(self.kinds, Kind) and self.kinds is not column.kinds:

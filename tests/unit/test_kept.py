@@ -55,7 +55,7 @@ def test_as_lists_would(monkeypatch: pytest.MonkeyPatch, seed: int, budget: int)
     if not budget:  # all in files, moved and given out a few rows at a time
         monkeypatch.setattr(rooms, "LEAST", 1)
         monkeypatch.setattr(module, "PIECE", 7)
-        monkeypatch.setattr(module, "MOST", 20)
+        monkeypatch.setattr(module, "LEAST_GIVEN", 20)
         monkeypatch.setattr(module, "SLACK", 10)
     chance = random.Random(seed)
     kept, lists = new(budget), [list[Point]() for _ in range(40)]
