@@ -19,13 +19,16 @@ from test_pipelines import pipelines, point, rows_of
 
 import tickc
 from tickc.compiler.diagnostics import TickError
+from tickc.runtime import rooms
 from tickc.runtime.graph import TaskFailed
+from tickc.runtime.nodes import waiting
 from tickc.runtime.nodes.loop import Loop
 from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
 from tickc.task import Task
 
 WORKERS = (1, 2, 3, 8)
+MEMORY = (None, 1)
 CALLS = ("fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")
 
 
@@ -33,6 +36,8 @@ CALLS = ("fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")
 def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes are killed here, not machines, so nothing has to reach the disk."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(rooms, "LEAST", 1)  # what memory cannot hold goes to files, however little it is
+    monkeypatch.setattr(waiting, "LEAST", 1)
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -96,6 +101,7 @@ def killed_and_resumed(task: Task, source: Path, folder: Path, chance: random.Ra
             folder,
             batch_rows=chance.choice([1, 3, 10, 100]),
             workers=chance.choice(WORKERS),
+            memory=chance.choice(MEMORY),
             resume=True,
             checkpoint=0.0,
             on_step=tick,
@@ -126,7 +132,7 @@ def test_generated_scripts(
     form = chance.choice(["parquet", "arrow", "jsonl", "lp"])
     wanted = left_by(task, source, folder / "whole", format=form, workers=1)
     for size, workers in ((1, chance.choice(WORKERS)), (2, 3), (7, 8)):
-        ways: dict[str, Any] = {"format": form, "batch_rows": size, "workers": workers}
+        ways: dict[str, Any] = {"format": form, "batch_rows": size, "workers": workers, "memory": chance.choice(MEMORY)}
         assert left_by(task, source, folder / f"batches of {size}", **ways) == wanted
     existing = chance.choice([True, False])
     if existing:
@@ -158,7 +164,7 @@ def test_golden_cases(folder: Path, tmp_path: Path) -> None:
     task, source, options = found
     chance = random.Random(folder.name)
     wanted = left_by(task, source, tmp_path / "whole", workers=1, **options)
-    ways = {"batch_rows": chance.choice([1, 3, 7]), "workers": chance.choice(WORKERS)}
+    ways = {"batch_rows": chance.choice([1, 3, 7]), "workers": chance.choice(WORKERS), "memory": chance.choice(MEMORY)}
     assert left_by(task, source, tmp_path / "in batches", **ways, **options) == wanted
     if isinstance(wanted, dict) and not options:
         killed_and_resumed(task, source, tmp_path / "killed", chance, **options)
