@@ -120,8 +120,8 @@ NOTES: Mapping[str, str] = {
     "fields of a point one name the last in alphabetical order wins, in Kapacitor any.",
     "httpPost": "Posts only with `--handlers`; else, as where the service is out of reach, `codeField` is 0 and the "
     "data pass on. Then exact in bodies, headers and codes. Differs: redirects are not followed, no request waits "
-    "longer than 10 s or `timeout`, and a host that is down is left alone for a while; how many posts failed is told at "
-    "the end. See [handlers](handlers.md).",
+    "longer than 10 s or `timeout`, and a host that is down is left alone for a while; how many posts failed is told "
+    "at the end. See [handlers](handlers.md).",
     "kapacitorLoopback": "Exact in points. They enter the other tasks of a replay or backfill of several, where these "
     "read that database and policy; a backfill also writes them as a data set of their own. Differs: they do so before "
     "the next row of the input, while Kapacitor has no order there. Its check for loops is here too, and circles of "
@@ -200,8 +200,8 @@ def _handlers() -> Iterator[str]:
     yield "\n## Handlers of alerts\n"
     yield (
         "Properties of `alert` that say where events go. All are checked as Kapacitor checks them. Without "
-        "`--handlers` none is called, with it `log`, `post`, `tcp` and, where `--allow-exec` says so, `exec`; the others "
-        "belong to a live service. See [handlers](handlers.md)."
+        "`--handlers` none is called, with it `log`, `post`, `tcp` and, where `--allow-exec` says so, `exec`; the "
+        "others belong to a live service. See [handlers](handlers.md)."
     )
     yield "\n| handler | properties | |\n|---|---|---|"
     for tick, cls in HANDLERS.items():
