@@ -22,6 +22,7 @@ from tickc.runtime.batch import Rows
 from tickc.runtime.sources.base import BATCH_ROWS, Codes, Conjunct, Problems, SourceError, Wanted, os_reason
 from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, in_nanoseconds, is_text, layout, pieces
 from tickc.runtime.sources.prefilter import read_rows, selective, usable
+from tickc.runtime.team import cores
 
 GROUP_BYTES = 128 << 20  # a Parquet row group that decodes to more is read piece by piece
 PIECE_ROWS = 131_072
@@ -256,9 +257,11 @@ class Parquet(Columnar):
             yield from _whole(table, first)
 
     def _piecewise(self, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
+        threads = cores() > 2  # of two, one decodes and one computes
         with self._file() as file:
             for group, first, _ in groups:
-                for batch in one_ahead(map(self._timed, file.iter_batches(PIECE_ROWS, [group], columns))):
+                batches = file.iter_batches(PIECE_ROWS, [group], columns, use_threads=threads)
+                for batch in one_ahead(map(self._timed, batches)):
                     yield batch, first
                     first += batch.num_rows
 
