@@ -19,6 +19,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from tickc.compiler import ir
@@ -650,12 +651,17 @@ def declare(go: str) -> Callable[[_S], _S]:
     return lambda cls: _declare(cls, go)
 
 
-def chain_methods(parent: Node) -> dict[str, type[Node]]:
+def chain_methods(parent: Node) -> Mapping[str, type[Node]]:
     """The nodes that can be chained from `parent`, by Go name."""
+    return _chained(parent.tick, bool(parent.chains))
+
+
+@cache
+def _chained(parent: str, chains: bool) -> Mapping[str, type[Node]]:
     return {
         capitalised(tick): cls
         for tick, cls in NODES.items()
-        if cls.parents_of is EVERY or (cls.parents_of is ANY and parent.chains) or parent.tick in cls.parents_of
+        if cls.parents_of is EVERY or (cls.parents_of is ANY and chains) or parent in cls.parents_of
     }
 
 

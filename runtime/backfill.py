@@ -136,7 +136,7 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON document."""
         numbers = {"seconds": round(self.seconds, 6), "points_per_second": round(self.points_per_second, 1)}
-        return {**asdict(self), **numbers}
+        return {**vars(self), "sinks": [dict(vars(sink)) for sink in self.sinks], **numbers}
 
 
 class Sink(Protocol):
@@ -403,7 +403,7 @@ def backfill(
 
 def identity(run: Run, task: str, form: str, write_to: Destination | None) -> dict[str, Any]:
     """What has to be the same for one run to go on with another, by what a user calls it."""
-    options = {k: v for k, v in asdict(run.options).items() if k not in ("batch_rows", "workers", "kept")}
+    options = {k: v for k, v in vars(run.options).items() if k not in ("batch_rows", "workers", "kept")}
     return {
         "the script": hashed(task),
         "the options": {**options, "output": form, "write_to": write_to and str(write_to.address)},

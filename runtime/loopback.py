@@ -63,7 +63,10 @@ def groups(count: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
     for pair in links:
         old, new = sorted((home[i] for i in pair), reverse=True)
         home = [new if h == old else h for h in home]
-    return [[i for i in range(count) if home[i] == h] for h in dict.fromkeys(home)]
+    found: dict[int, list[int]] = {}
+    for i, h in enumerate(home):
+        found.setdefault(h, []).append(i)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

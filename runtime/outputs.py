@@ -114,7 +114,8 @@ class Staging:
                 if not resume:
                     _clear(self.path)
             self.pieces, self.results = self.path / "pieces" / own, self.path / "out" / own
-            shutil.rmtree(self.results, ignore_errors=True)
+            if self.results.is_dir():
+                shutil.rmtree(self.results)
 
     def _finished(self, one_of_many: bool) -> dict[str, Any] | None:
         """The summary of the run whose results are there, unless another one was broken off."""
@@ -148,7 +149,8 @@ class Staging:
             with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
                 if self._lock is None:
                     for path in (self.pieces, self.results):
-                        shutil.rmtree(path, ignore_errors=True)
+                        if path.is_dir():
+                            shutil.rmtree(path)
                 else:
                     _clear(self.path)
                     self.path.rmdir()
@@ -329,8 +331,8 @@ class Folder:
     def commit(self, summary: dict[str, Any]) -> None:
         """Move everything into place, with the summary."""
         with _telling(self.staging.given):
-            text = json.dumps(summary, indent=2, ensure_ascii=True) + "\n"
-            (self.staging.results / MARK).write_text(text, encoding="utf-8")
+            lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in summary.items())
+            (self.staging.results / MARK).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
         self.staging.commit()
 
 

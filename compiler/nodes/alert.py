@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from tickc.compiler import ir
@@ -32,6 +33,18 @@ DEFAULT_ID = "{{ .Name }}:{{ .Group }}"
 DEFAULT_MESSAGE = "{{ .ID }} is {{ .Level }}"
 DEFAULT_DETAILS = "{{ json . }}"
 LEVELS = ("info", "warn", "crit")
+
+
+@lru_cache(256)
+def _template_error(text: str, name: str) -> str | None:
+    """What is wrong with a template (`id`, `message` or `details`)."""
+    from tickc.runtime.gotemplate import TemplateError, parse
+
+    try:
+        parse(text, name, name == "details", name)
+    except TemplateError as error:
+        return str(error)
+    return None
 
 
 @node("alert")
@@ -106,13 +119,9 @@ class Alert(Node):
             yield self.refuse(T304, message, "write 0.25 for 25 %")
 
     def _template_errors(self) -> Iterator[Diagnostic]:
-        from tickc.runtime.gotemplate import TemplateError, parse
-
         for name, text in (("id", self.id_), ("message", self.message), ("details", self.details)):
-            try:
-                parse(text, name, name == "details", name)
-            except TemplateError as error:
-                yield self.refuse(T304, str(error))
+            if (error := _template_error(text, name)) is not None:
+                yield self.refuse(T304, error)
 
     def lower(self, *inputs: ir.Op) -> ir.Op:
         def predicate(name: str, level: str) -> Expr | None:

@@ -41,11 +41,18 @@ _TABLE: dict[int, str] = {
 
 
 _SPECIAL = re.compile('[\\x00-\\x1f"\\\\<>&\u2028\u2029\udc80-\udcff]')
+_RARE = re.compile("[\\x00-\\x09\\x0b-\\x1f\u2028\u2029\udc80-\udcff]")
 
 
 def json_string(text: str) -> str:
     """The text as a JSON string."""
-    return f'"{text}"' if _SPECIAL.search(text) is None else '"' + text.translate(_TABLE) + '"'
+    if _SPECIAL.search(text) is None:
+        return f'"{text}"'
+    if _RARE.search(text) is not None:
+        return '"' + text.translate(_TABLE) + '"'
+    for char in '\\"&<>\n':  # a replacement each is many times faster than a translation
+        text = text.replace(char, _ESCAPES[char])
+    return f'"{text}"'
 
 
 def json_float(value: float) -> str:
