@@ -65,13 +65,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     sources: dict[str, dict[str, float]] = {}
     queries: dict[str, float] = {}
     threads: dict[str, dict[int, float]] = {}
+    many: dict[str, dict[str, tuple[float, float]]] = {}
     for bench in benches:
         if bench.group == "sources":
             size = bench.extra_info["bytes"] / 1e6
-            times = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
-            sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in times.items()}
+            taken = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
+            sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in taken.items()}
         elif bench.group == "workers":
             threads.setdefault(bench.extra_info["job"], {})[bench.params["workers"]] = bench.stats.min * 1e3
+        elif bench.group.startswith("many "):
+            times = bench.stats.min, bench.extra_info["cpu"]
+            many.setdefault(bench.group.removeprefix("many "), {})[bench.params["engine"]] = times
         elif bench.group == "queries":
             queries[bench.name.removeprefix("test_")] = bench.stats.min / bench.extra_info["runs"] * 1e6
         else:
@@ -85,6 +89,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         _jobs_table(jobs, before.get("jobs", {})),
         _workers_table(threads),
         _queries_table(queries),
+        _many_table(many),
         _sources_table(sources, before.get("sources", {})),
     )
     for table in tables:
@@ -139,6 +144,20 @@ def _queries_table(queries: dict[str, float]) -> Iterator[str]:
     yield f"{'scheduled query':<16}{'µs a run':>10}{'/ tickc':>10}"
     for engine, taken in queries.items():
         yield f"{engine:<16}{taken:>10.0f}{taken / queries.get('tickc', taken):>9.1f}x"
+
+
+def _many_table(many: dict[str, dict[str, tuple[float, float]]]) -> Iterator[str]:
+    """Seconds of one task, of a thousand, and of compiling these: by the clock, and of processors."""
+    if not many:
+        return
+    yield ""
+    yield f"{rows_wanted():,} rows, a thousand tasks, in s: by the clock (of processors)"
+    yield f"{'tasks by':<16}{'one':>16}{'many':>16}{'many / one':>12}{'scripts':>16}"
+    for kind, times in many.items():
+        shown = {name: f"{wall:.2f} ({cpu:.2f})" for name, (wall, cpu) in times.items()}
+        ratio = f"{times['many'][0] / times['one'][0]:.1f}x" if {"one", "many"} <= times.keys() else ""
+        one, all_, scripts = (shown.get(name, "") for name in ("one", "many", "scripts"))
+        yield f"{kind:<16}{one:>16}{all_:>16}{ratio:>12}{scripts:>16}"
 
 
 def _sources_table(sources: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> Iterator[str]:
