@@ -275,6 +275,16 @@ class Rows:
     def with_(self, **changes: Any) -> Rows:
         return replace(self, **changes)
 
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the rows take, without their vocabularies."""
+        texts = [self.name, self.database, self.policy, *self.tags.values()]
+        arrays = [self.time, *(c.kinds for c in self.fields.values() if not isinstance(c.kinds, Kind))]
+        for column in self.fields.values():
+            for values in column.data.values():
+                (texts if isinstance(values, Text) else arrays).append(values)
+        return sum(0 if a.strides == (0,) else a.nbytes for a in (*arrays, *(text.codes for text in texts)))
+
     def field(self, name: str) -> Column:
         """The field `name`, absent in every row where there is no such column."""
         column = self.fields.get(name)

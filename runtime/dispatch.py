@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
+from tickc.runtime.batch import Array, Rows, Text, Vocabulary
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import Names, select
 from tickc.runtime.sources.base import BATCH_ROWS
@@ -42,10 +42,10 @@ Piece = tuple[Sequence[int], Rows]  # tasks by their number, and rows for each o
 class Dispatch:
     """Hands rows to tasks. Every row is given to each task that wants it, in order."""
 
-    def __init__(self, wishes: Sequence[Wish], *, lot: int = LOT, batch_rows: int = BATCH_ROWS) -> None:
-        """lot: bytes of rows that are gathered; batch_rows: rows that a task is given at once."""
+    def __init__(self, wishes: Sequence[Wish], batch_rows: int = BATCH_ROWS) -> None:
+        """batch_rows: rows that a task is given at once."""
         self.wishes = wishes
-        self.lot, self.batch_rows = lot, batch_rows
+        self.batch_rows = batch_rows
         self.shelves = _shelves(wishes)
         self.several = [
             (measurements, _Shelf([i for i, w in enumerate(wishes) if w.measurements == measurements], wishes))
@@ -63,10 +63,10 @@ class Dispatch:
             return
         self.waiting.append(rows)
         self.rows += len(rows)
-        self.bytes += rows_bytes(rows)
+        self.bytes += rows.nbytes
         self._seen[self._slots.present(rows.name)] = True
         shares = sum(self.shelves[i][1].shares for i in np.flatnonzero(self._seen).tolist())
-        if self.bytes >= self.lot or self.rows >= ENOUGH * max(1, shares):
+        if self.bytes >= LOT or self.rows >= ENOUGH * max(1, shares):
             yield from self.rest()
 
     def rest(self) -> Iterator[Piece]:
@@ -149,7 +149,8 @@ class _Shelf:
                 ordered = rows.take(order)
                 for i in np.flatnonzero(np.diff(bounds)).tolist():
                     one = ordered.take(slice(bounds[i], bounds[i + 1]))
-                    one = one.with_(tags={**one.tags, tag: Text.constant(slots.names[i], len(one))})
+                    value = Text(np.zeros(len(one), np.int32), Vocabulary([slots.names[i]]))
+                    one = one.with_(tags={**one.tags, tag: value})
                     for tasks, columns in by_value[i]:
                         yield tasks, select(one, *columns)
 
@@ -220,18 +221,3 @@ def _compact(text: Text) -> Text:
     absent = int(len(used) > 0 and used[0] < 0)
     strings = text.vocabulary.strings
     return Text((codes - absent).astype(np.int32), Vocabulary([strings[c] for c in used[absent:].tolist()]))
-
-
-def rows_bytes(rows: Rows) -> int:
-    """About how many bytes rows take, without their vocabularies."""
-    arrays = [rows.time, *(t.codes for t in (rows.name, rows.database, rows.policy, *rows.tags.values()))]
-    for column in rows.fields.values():
-        arrays.extend(_arrays(column))
-    return sum(0 if array.strides == (0,) else array.nbytes for array in arrays)
-
-
-def _arrays(column: Column) -> Iterator[Array]:
-    if not isinstance(column.kinds, Kind):
-        yield column.kinds
-    for values in column.data.values():
-        yield values.codes if isinstance(values, Text) else values

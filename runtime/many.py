@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tickc.runtime.influxdb.sink import Destination
 
 Guarded = Callable[..., None]
+HELD = 256 << 20  # bytes of rows that may wait to be written, of all tasks
 WRITERS = 8  # threads that finish the folders of tasks: most of it is waiting for the disk
 
 
@@ -290,13 +291,13 @@ class _Set:
         self.began = clock.perf_counter()
         self.summary = Together()
         self.members: list[Member] = []  # that are at work
-        self.held: list[Folder] = []
+        self.working: list[Folder] = []  # of tasks that are at work
         self.inputs: list[tuple[Any, list[Unit]]] = []  # and the tasks that read each
         self.checkpoints: Checkpoints | None = None
         for job in jobs:
             folder = None if folders is None else folders.folder(job.name)
             if folder is not None:
-                self.held.append(folder)
+                self.working.append(folder)
             try:
                 self.members.append(Member(job, folder, paths, options))
             except Exception as error:
@@ -411,10 +412,12 @@ class _Set:
 
     def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""
-        dispatch = Dispatch([unit.wish for unit in units], batch_rows=self.options.rows_at_once)
+        dispatch = Dispatch([unit.wish for unit in units], self.options.rows_at_once)
         in_time = any(m.runs is not None for unit in units for m in unit.members)
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
             _hand(dispatch.take(rows), units)
+            if not dispatch.waiting:
+                self._bound()
             if in_time and not dispatch.waiting:
                 for unit in units:
                     self._guarded(unit.members[0], unit.members[0].pass_to, moment)
@@ -429,6 +432,18 @@ class _Set:
             self.summary.left_out[reason] = max(n, self.summary.left_out.get(reason, 0))
         self.summary.first_left_out = self.summary.first_left_out or [str(p) for p in source.problems.first]
 
+    def _bound(self) -> None:
+        """Have rows that wait to be written do so in files where they are many, those of most tasks first."""
+        held = sorted(((f.held, i) for i, f in enumerate(self.working)), reverse=True)
+        most = sum(n for n, _ in held)
+        if most <= HELD:
+            return
+        for n, i in held:
+            self.working[i].set_aside()
+            most -= n
+            if most <= HELD // 2:
+                break
+
     def _tell(self, points: int, source: Any = None) -> None:
         self.summary.points_read = max(points, self.summary.points_read)
         self.summary.seconds = clock.perf_counter() - self.began
@@ -441,7 +456,7 @@ class _Set:
         self.folders.sync()
         self.checkpoints.save({"input": source.place(), "members": states}, source.rows_read)
         self.folders.keep = True
-        for folder in self.held:
+        for folder in self.working:
             folder.staging.keep = True
 
     def _commit(self, member: Member) -> None:
@@ -481,7 +496,7 @@ class _Set:
         if member.folder is not None:
             member.folder.staging.keep = False
             member.folder.__exit__()
-            self.held.remove(member.folder)
+            self.working.remove(member.folder)
 
     def release(self) -> None:
         """Let go of what a run that was broken off holds."""
@@ -490,7 +505,7 @@ class _Set:
                 source.close()
         for member in self.members:
             member.release()
-        for folder in self.held:
+        for folder in self.working:
             folder.__exit__()
 
 

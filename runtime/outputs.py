@@ -313,6 +313,18 @@ class Folder:
         self.writers.append(writer)
         return writer
 
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory the rows take that wait to be written."""
+        return sum(writer.table.held for writer in self.writers if writer.table is not None)
+
+    def set_aside(self) -> None:
+        """Have the rows that wait do so in files."""
+        with _telling(self.staging.given):
+            for writer in self.writers:
+                if writer.table is not None and writer.table.waiting:
+                    writer.table.set_aside()
+
     def mark(self) -> list[Any]:
         """Make what was written so far last; what `go_on` takes, frozen, a part for each sink."""
         return [writer.mark(self.durable) for writer in self.writers]

@@ -988,8 +988,12 @@ def _backfill_one(tasks: Sequence[Task], inputs: list[str], output: str, options
 
 
 def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:
+    import resource
+
     from tickc.backfill import backfill_all
 
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # tasks with large results have files open, each its own
     return backfill_all(tasks, inputs, output, **options)
 
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tickc.runtime import snapshot
 from tickc.runtime.batch import Rows
 from tickc.runtime.sinks.columns import Frame, widened
 from tickc.runtime.sinks.files import sync
+from tickc.runtime.snapshot import freeze, thaw
 
 ROW_GROUP = 65_536
 PART = 16 * ROW_GROUP  # rows of a file
@@ -40,6 +42,8 @@ class DataSet:
         from which this one goes on; what else is in the folder is removed."""
         self.folder, self.form, self.frame = folder, form, frame
         self.waiting: list[Rows] = []
+        self.aside: list[tuple[str, int]] = []  # files of rows that wait and came before, and how many each holds
+        self._asides = 0  # files that there have been
         self.pieces: list[Piece] = []
         self._writer: Any = None
         self._open = Piece("", 0, ())
@@ -47,7 +51,9 @@ class DataSet:
             self.frame.restore(saved["frame"])
             self.pieces = [Piece(name, rows, tuple(columns)) for name, rows, columns in saved["pieces"]]
             self.waiting = list(saved["waiting"])
-        known = {p.name for p in self.pieces}
+            self.aside = [(name, rows) for name, rows in saved["aside"]]
+            self._asides = saved["asides"]
+        known = {*(p.name for p in self.pieces), *(name for name, _ in self.aside)}
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in known:
                 path.unlink()
@@ -61,12 +67,34 @@ class DataSet:
         self.waiting.append(rows)
         while len(self.waiting) > 1 and 2 * len(self.waiting[-1]) > len(self.waiting[-2]):
             self.waiting[-2:] = [Rows.concat(self.waiting[-2:])]
-        if sum(map(len, self.waiting)) >= ROW_GROUP:
+        if sum(map(len, self.waiting)) + sum(rows for _, rows in self.aside) >= ROW_GROUP:
             self._flush()
+
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory the rows take that wait."""
+        return sum(rows.nbytes for rows in self.waiting)
+
+    def set_aside(self) -> None:
+        """Have the rows that wait do so in a file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"aside-{self._asides:05}.arrow"
+        self._asides += 1  # a checkpoint may need the file of any that was before
+        with open(self.folder / name, "wb") as file:
+            snapshot.write(freeze(self.waiting), file)
+        self.aside.append((name, sum(map(len, self.waiting))))
+        self.waiting = []
+
+    def _waiting(self) -> list[Rows]:
+        """The rows that wait, also those in files, which are not needed any more then."""
+        found = [rows for name, _ in self.aside for rows in thaw(snapshot.read(self.folder / name))]
+        found += self.waiting
+        self.aside, self.waiting = [], []
+        return found
 
     def _flush(self) -> None:
         """Write all whole row groups."""
-        rows = Rows.concat(self.waiting)
+        rows = Rows.concat(self._waiting())
         start = 0
         while len(rows) - start >= ROW_GROUP:
             self._write_group(rows.take(slice(start, start + ROW_GROUP)))
@@ -102,14 +130,16 @@ class DataSet:
         """End the open piece; what another data set goes on from."""
         self._finish(durable)
         pieces = [[p.name, p.rows, list(p.columns)] for p in self.pieces]
-        return {"pieces": pieces, "frame": self.frame.snapshot(), "waiting": list(self.waiting)}
+        aside = [[name, rows] for name, rows in self.aside]
+        waiting = {"waiting": list(self.waiting), "aside": aside, "asides": self._asides}
+        return {"pieces": pieces, "frame": self.frame.snapshot(), **waiting}
 
     # -- the end
 
     def close(self, target: Path, durable: bool = True) -> None:
         """Write the files to the folder `target`, which is there; they last where `durable`. The pieces stay."""
-        rest = Rows.concat(self.waiting) if self.waiting else None
-        self.waiting = []
+        waiting = self._waiting()
+        rest = Rows.concat(waiting) if waiting else None
         if rest is not None and (self._writer is not None or self.pieces):
             self._write_group(rest)
             rest = None

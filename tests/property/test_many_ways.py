@@ -14,7 +14,7 @@ from test_golden import BUILT
 from test_pipelines import pipelines, point, rows_of
 
 import tickc
-from tickc.runtime import dispatch
+from tickc.runtime import dispatch, many
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
@@ -69,6 +69,7 @@ def test_generated_scripts(
     monkeypatch.setattr(parts, "ROW_GROUP", 8)
     monkeypatch.setattr(parts, "PART", 24)
     monkeypatch.setattr(dispatch, "ENOUGH", chance.choice([1, 3, 1000]))
+    monkeypatch.setattr(many, "HELD", chance.choice([0, 500, 1 << 20]))
     tags = ["", ".where(lambda: \"host\" == 'a')", '.where(lambda: "host" == \'b\' AND "n" > 1)']
     named_scripts = {
         f"t{i}": script.replace(".measurement('m')", f".measurement('{chance.choice('mk')}'){chance.choice(tags)}")

@@ -120,6 +120,9 @@ def test_the_bytes_hang_on_the_rows_alone(tmp_path: Path, form: str, monkeypatch
             n = chance.choice([1, 3, 17, 100, 300])
             data.write(rows.take(slice(at, at + n)))
             at += n
+            if data.waiting and chance.random() < 0.1:
+                data.set_aside()
+                assert data.held == 0
             if seed and chance.random() < 0.2:
                 saved, marked = encode(freeze(data.mark())), at
             if seed and saved is not None and chance.random() < 0.1:
