@@ -138,16 +138,16 @@ def backfill_all(
     Raises what `backfill` raises where the inputs or the output are at fault, and ValueError where two tasks have one
     name.
     """
-    from tickc.runtime import backfill as engine
     from tickc.runtime import many
+    from tickc.runtime.backfill import kept_within
 
     options = _options(
         inputs,
         source,
         format=input_format,
-        batch_rows=batch_rows or engine.BATCH_ROWS,
+        batch_rows=batch_rows,
         workers=workers,
-        kept=engine.kept_within(memory) // max(len(tasks), 1),
+        kept=kept_within(memory) // max(len(tasks), 1),
         **reading,
     )
     beside = spool or f"{os.fspath(output or 'tasks').rstrip(os.sep)}.spool"
