@@ -360,6 +360,8 @@ class Growing:
 class Groups:
     """The groups that have appeared on an edge, by dense code in order of first appearance; grows only.
 
+    One thread may let it grow while others read: what was there stays as it is.
+
     They are columns: the dimensions that each has, the value of each dimension, the name. A `Group` is made of them
     when it is asked for, and so are the ids.
     """
@@ -424,10 +426,11 @@ class Groups:
 
         rename: the name of those that are added; theirs where it is empty.
         """
-        found = np.empty(len(other) - first, np.int32)
+        there = len(other)  # another thread may let it grow
+        found = np.empty(there - first, np.int32)
         added: list[int] = []
         codes, at = self.codes, len(self)
-        for i, group in enumerate(other.since(first)):
+        for i, group in enumerate(map(other.__getitem__, range(first, there))):
             id = group_id(rename or group.name, group.by_name, group.tags)
             if id not in codes:
                 self._codes[id] = at + len(added)

@@ -102,7 +102,7 @@ class Merged:
         _, table, same = self._tables.setdefault(id(groups), (groups, np.zeros(0, np.int32), True))
         if len(groups) > len(table):
             fresh = self.groups.take_over(groups, len(table), self.rename)
-            same = same and bool((fresh == np.arange(len(table), len(groups))).all())
+            same = same and bool((fresh == np.arange(len(table), len(table) + len(fresh))).all())
             table = np.concatenate([table, fresh])
             self._tables[id(groups)] = groups, table, same
         return table

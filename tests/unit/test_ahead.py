@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -107,6 +108,44 @@ def test_same_results(delays: None, workers: int) -> None:
     for size in (8, 40):
         assert text(task, size, workers) == wanted
     assert no_worker()
+
+
+GROWING = """var s = stream|from().measurement('m').groupBy(*)
+var t = stream|from().measurement('m').groupBy('host')|eval(lambda: "v" * 2.0).as('v').keep()
+
+s|window().period(20s).every(5s)|percentile('v', 60.0)|default().tag('zone', 'none')|groupBy('zone', 'host')|httpOut('p')
+s|join(t|groupBy(*)).as('a', 'b').fill('null').tolerance(3s)|httpOut('j')
+s|union(t)|window().periodCount(9).everyCount(4)|distinct('v')|httpOut('u')
+s|delete().tag('rack')|last('v')|combine(lambda: TRUE, lambda: TRUE).as('l', 'r').tolerance(2s)|httpOut('c')
+t|alert().crit(lambda: "v" > 14.0).stateChangesOnly().log('a')
+"""
+
+
+def test_groups_and_tags_that_appear_while_others_are_read() -> None:
+    """Threads change hands as often as may be, and nearly each round brings new groups, and sometimes a new dimension."""
+    chance = random.Random(3)
+    stream = rows([
+        (
+            i / 5,
+            {"host": f"h{chance.randrange(1 + i // 3)}", f"k{i // 40}": chance.choice("xy"), "rack": chance.choice("rs")},
+            {"v": float(chance.randrange(10))},
+        )
+        for i in range(160)
+    ])  # fmt: skip
+    task = tickc.compile(GROWING)
+
+    def found(size: int, workers: int) -> str:
+        results = Results("t")
+        for output in task.process([stream.take(slice(i, i + size)) for i in range(0, 160, size)], workers=workers):
+            results.add(output)
+        return results.text()
+
+    wanted, before = found(160, 1), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        assert found(3, 3) == wanted == found(8, 8)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_much_is_poured(delays: None, monkeypatch: pytest.MonkeyPatch) -> None:
