@@ -19,7 +19,7 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Text
 from tickc.runtime.graph import AT_THE_END, Graph, Operator
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.resolve import NONE
 from tickc.runtime.nodes.stream import YEAR_ONE
@@ -59,7 +59,7 @@ SIDE_BY_SIDE = 10_000  # rows from which aggregates are folded in threads
 LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
 
-@kernel
+@bare_kernel
 def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
     """Empty accumulator `a` (0 or 1) of a group."""
     at = FIRST_ACC + a * ACC
@@ -80,7 +80,7 @@ def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
         sums[g, 2 * a] = 0.0
 
 
-@kernel
+@bare_kernel
 def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
     """Begin a window of a group: find which insertion will fill the ring's last slot.
 
@@ -99,7 +99,7 @@ def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
         state[g, FIRST_ACC + ACC + SEEN] = 1
 
 
-@kernel
+@bare_kernel
 def settle(state, g, counter):  # type: ignore[no-untyped-def]
     """Bring the counts of a group up to date with the points that were only added. counter: FLOATS or INTS."""
     state[g, NEW] += state[g, TAKEN]
@@ -108,7 +108,7 @@ def settle(state, g, counter):  # type: ignore[no-untyped-def]
     state[g, MAY_TAKE] = 0
 
 
-@kernel
+@bare_kernel
 def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
     """`ring_insert` for all insertions since the last purge."""
     n = state[g, NEW]
@@ -126,7 +126,7 @@ def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
             ring_insert(state, g)
 
 
-@kernel
+@bare_kernel
 def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type: ignore[no-untyped-def]
     """Fold one point into the accumulator at `at` (floats at `fat`). Returns 1 where its value could not be used."""
     if state[g, at + SEEN] == 0:
@@ -170,7 +170,7 @@ def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type
     return 0 if kind == state[g, at + FIRST] else 1
 
 
-@kernel
+@bare_kernel
 def reducer_kind(state, g, at, function, node):  # type: ignore[no-untyped-def]
     """The kind whose reducer Kapacitor gives to the values of an accumulator, NONE for none; node as in resolve.py."""
     lead = state[g, at + LEAD_FIRST]
@@ -192,7 +192,7 @@ def reducer_kind(state, g, at, function, node):  # type: ignore[no-untyped-def]
     return node[1]
 
 
-@kernel
+@bare_kernel
 def close_window(state, g):  # type: ignore[no-untyped-def]
     """Move the ring's indices over the insertions since the last purge and purge; returns the accumulator that holds
     what is left: 0 for all new points but a prefix, 1 for those after the ring's last slot, or for all."""
@@ -221,7 +221,7 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel
+@bare_kernel
 def fold_windows(  # type: ignore[no-untyped-def]
     time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, out_row,
     out_tmax, out_kind, out_count, out_float, out_int,
@@ -315,7 +315,7 @@ def fold_windows(  # type: ignore[no-untyped-def]
     return emitted, wrong
 
 
-@kernel
+@bare_kernel
 def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_count, out_float, out_int):  # type: ignore[no-untyped-def]
     """Write the windows that hold a point which has not come out yet, as `fold_windows` does, with their groups."""
     emitted = 0

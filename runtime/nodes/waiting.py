@@ -81,6 +81,13 @@ class Page:
         if self.path is not None:
             self.batch = None
 
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Where the messages start…stop-1 begin and end, as far as they are here."""
+        if self.number is None:
+            return max(start - self.first, 0), min(stop - self.first, self.size)
+        low, high = np.searchsorted(self.number, [start, stop]).tolist()
+        return low, high
+
     def places(self, number: Array) -> Array:
         """i8[m]: where messages of these numbers stand."""
         return number - self.first if self.number is None else np.searchsorted(self.number, number)
@@ -101,7 +108,8 @@ class Held:
         if _consecutive(number):
             return self._run(int(number[0]), int(number[-1]) + 1)
         which = np.searchsorted([page.first for page, _ in self.pages], number, side="right") - 1
-        order = np.argsort(which, kind="stable")
+        small = np.int16 if len(self.pages) < 1 << 15 else np.int64  # small numbers are sorted by their digits
+        order = np.argsort(which.astype(small), kind="stable")
         parts: list[Batch] = []
         for mine in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
             page, batch = self.pages[int(which[mine[0]])]
@@ -156,7 +164,7 @@ class Waiting:
         for page in reversed(self.pages):
             if page.last < start:
                 break
-            low, high = max(start - page.first, 0), min(stop - page.first, page.size)
+            low, high = page.span(start, stop)
             if low < high:
                 batch = self.batch(page)
                 parts.append((batch.seq[low:high], message_times(batch)[low:high], batch.group[low:high]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Groups, Marks, Points, Segments, Text, Vocabulary
 from tickc.runtime.graph import AT_THE_END, Operator
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.nodes.group import first_rows
 from tickc.runtime.nodes.kept import Kept
 from tickc.runtime.nodes.stream import YEAR_ONE
@@ -23,13 +23,13 @@ from tickc.runtime.nodes.stream import YEAR_ONE
 NEXT, CAP, LEN, START, STOP, SIZE, OPEN, NEW = range(8)  # NEW: points since the last emission
 
 
-@kernel
+@bare_kernel
 def floor_to(time, unit, offset):  # type: ignore[no-untyped-def]
     """Go's Time.Truncate: `time` (i8 ns) down to a multiple of `unit` since year 1; offset = YEAR_ONE % unit."""
     return time - ((time % unit) + offset) % unit
 
 
-@kernel
+@bare_kernel
 def first_emission(time, period, every, offset, align, fill):  # type: ignore[no-untyped-def]
     """When a group whose first point is at `time` emits first (Kapacitor newWindowByTime)."""
     if fill:
@@ -42,7 +42,7 @@ def first_emission(time, period, every, offset, align, fill):  # type: ignore[no
     return floor_to(when, every, offset) if align and every > 0 else when
 
 
-@kernel
+@bare_kernel
 def ring_insert(state, g):  # type: ignore[no-untyped-def]
     """Move a group's ring indices as one insertion does (windowTimeBuffer.insert)."""
     if state[g, SIZE] == state[g, CAP]:
@@ -58,7 +58,7 @@ def ring_insert(state, g):  # type: ignore[no-untyped-def]
     state[g, STOP] += 1
 
 
-@kernel
+@bare_kernel
 def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-def]
     """Drop the points before `limit` from the front as windowTimeBuffer.purge does; returns the new head.
 
@@ -85,7 +85,7 @@ def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-d
     return head
 
 
-@kernel
+@bare_kernel
 def time_windows(  # type: ignore[no-untyped-def]
     time, group, index, heads, tails, state, first, period, every, offset, align, fill, out_start, out_stop,
     out_tmax, out_row,
@@ -126,7 +126,7 @@ def time_windows(  # type: ignore[no-untyped-def]
     return emitted
 
 
-@kernel
+@bare_kernel
 def windows_at(  # type: ignore[no-untyped-def]
     moment, moment_group, time, index, heads, tails, state, period, every, offset, align, fill, out_start, out_stop,
     out_tmax, out_row,
@@ -154,7 +154,7 @@ def windows_at(  # type: ignore[no-untyped-def]
     return emitted
 
 
-@kernel
+@bare_kernel
 def count_windows(group, heads, tails, state, period, every, fill, out_start, out_stop, out_row):  # type: ignore[no-untyped-def]
     """As `time_windows` for windows by count; state: i8[groups, 2], points so far and the next emission."""
     emitted = 0
@@ -175,7 +175,7 @@ def count_windows(group, heads, tails, state, period, every, fill, out_start, ou
     return emitted
 
 
-@kernel
+@bare_kernel
 def rows_by_group(group, groups, index, begin):  # type: ignore[no-untyped-def]
     """Counting sort: index i8[n] lists the rows by group, in order within each; begin: i8[groups + 1]."""
     for g in range(groups + 1):

@@ -9,17 +9,20 @@ import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from streams import rows
 
 import tickc
 from tickc.runtime import ahead
 from tickc.runtime.ahead import Ahead
-from tickc.runtime.batch import Batch, Points, Rows
+from tickc.runtime.batch import Batch, Column, Points, Rows, Text, Vocabulary
 from tickc.runtime.graph import Graph, Operator, Source, TaskFailed
+from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import join
 from tickc.runtime.nodes.rows import NoOp
 from tickc.runtime.results import Results
+from tickc.runtime.sinks.columns import Frame
 from tickc.runtime.team import Team
 from tickc.task import Task
 
@@ -122,12 +125,12 @@ t|alert().crit(lambda: "v" > 14.0).stateChangesOnly().log('a')
 
 
 def test_groups_and_tags_that_appear_while_others_are_read() -> None:
-    """Threads change hands as often as may be, and nearly each round brings new groups, and sometimes a new dimension."""
+    """Threads change hands as often as may be; nearly each round brings new groups, and some a new dimension."""
     chance = random.Random(3)
     stream = rows([
         (
             i / 5,
-            {"host": f"h{chance.randrange(1 + i // 3)}", f"k{i // 40}": chance.choice("xy"), "rack": chance.choice("rs")},
+            {"host": f"h{chance.randrange(1 + i // 3)}", f"k{i // 40}": chance.choice("xy"), "rack": "r"},
             {"v": float(chance.randrange(10))},
         )
         for i in range(160)
@@ -284,3 +287,38 @@ def test_segments_are_made_later_in_order(delays: None) -> None:
     graph = task.build()
     seqs = [int(s) for output in graph.run(pieces(5), workers=3) for s in output.payload.seq]
     assert len(seqs) > 50 and seqs == sorted(seqs)
+
+
+def test_machine_code_of_many_rows() -> None:
+    """With rows enough for compiled kernels, and for parts of a turn on several threads."""
+    n, hosts = 120_000, 30
+    chance = np.random.default_rng(4)
+    name, host = Text.constant("m", n), Vocabulary(f"h{i}" for i in range(hosts))
+    data = Rows(
+        np.arange(n) * 10_000_000,
+        name,
+        name,
+        name,
+        {"host": Text(chance.integers(0, hosts, n).astype(np.int32), host)},
+        {"v": Column.of(Kind.FLOAT, np.round(chance.normal(50, 20, n), 1))},
+    )
+    task = tickc.compile("""var a = stream|from().measurement('m').groupBy('host')
+var b = stream|from().measurement('m').groupBy('host')|where(lambda: "v" > 40.0)
+a|join(b).as('a', 'b').tolerance(1s).fill(0.0)|eval(lambda: "a.v" - "b.v").as('x')|influxDBOut().database('joined')
+a|window().period(10s).every(1s)|percentile('v', 95.0)|influxDBOut().database('percentile')
+var w = a|window().period(1s).every(1s)
+w|mean('v')|join(w|spread('v')).as('m', 's')|influxDBOut().database('folds')
+a|derivative('v').unit(1s)|stateCount(lambda: "v" > 0.0)|influxDBOut().database('state')
+""")
+
+    def written(size: int, workers: int) -> dict[str, Any]:
+        found: dict[str, list[Rows]] = {}
+        for output in task.process([data.take(slice(i, i + size)) for i in range(0, n, size)], workers=workers):
+            found.setdefault(output.name, []).append(output.payload.rows)
+        return {name: Frame(measurement=True).batch(Rows.concat(parts)) for name, parts in found.items()}
+
+    wanted = written(n, 1)
+    assert len(wanted) == 4 and all(len(batch) > 1000 for batch in wanted.values())
+    for size, workers in ((30_000, 2), (17_000, 3)):
+        found = written(size, workers)
+        assert all(found[name].equals(batch) for name, batch in wanted.items())

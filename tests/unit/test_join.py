@@ -373,3 +373,13 @@ all|where(lambda: "v" >= 0)|join(all|where(lambda: "v" < 0)).as('l', 'r').fill('
     first = next(outputs)
     assert len(first.payload) == 10 and node.stores[0].pages
     assert sum(len(o.payload) for o in outputs) == 90 and not node.stores[0].pages
+
+
+def test_messages_that_share_a_page_with_what_is_left_of_older_ones() -> None:
+    store = waiting.Waiting()
+    store.add(points([(t, {"host": "a"}, {"v": t}) for t in range(10)]))
+    store.keep(np.array([0, 3]), 10)
+    store.add(points([(t, {"host": "a"}, {"v": t}) for t in range(10, 12)]))
+    assert [page.numbers.tolist() for page in store.pages] == [[0, 3, 10, 11]]
+    for start, times in ((10, [10, 11]), (11, [11]), (12, [])):
+        assert ((store.heads(start, 12)[1] - T) // SECOND).tolist() == times
