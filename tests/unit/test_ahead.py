@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from tickc.runtime.nodes import join
 from tickc.runtime.nodes.rows import NoOp
 from tickc.runtime.results import Results
 from tickc.runtime.sinks.columns import Frame
+from tickc.runtime.sources.recording import write_recording
 from tickc.runtime.team import Team
 from tickc.task import Task
 
@@ -116,7 +118,7 @@ def test_same_results(delays: None, workers: int) -> None:
 GROWING = """var s = stream|from().measurement('m').groupBy(*)
 var t = stream|from().measurement('m').groupBy('host')|eval(lambda: "v" * 2.0).as('v').keep()
 
-s|window().period(20s).every(5s)|percentile('v', 60.0)|default().tag('zone', 'none')|groupBy('zone', 'host')|httpOut('p')
+s|window().period(20s).every(5s)|percentile('v', 60.0)|default().tag('zone', 'none')|groupBy('zone')|httpOut('p')
 s|join(t|groupBy(*)).as('a', 'b').fill('null').tolerance(3s)|httpOut('j')
 s|union(t)|window().periodCount(9).everyCount(4)|distinct('v')|httpOut('u')
 s|delete().tag('rack')|last('v')|combine(lambda: TRUE, lambda: TRUE).as('l', 'r').tolerance(2s)|httpOut('c')
@@ -254,6 +256,18 @@ def test_graphs_that_keep_time_use_one_thread() -> None:
     graph = task.build()
     threads = {threading.active_count() for _ in graph.run(pieces(10), clock="data", workers=4)}
     assert graph.keeps_time() and threads == {threading.active_count()}
+
+
+def test_the_summary_tells_where_one_thread_computed_although_more_were_asked_for(tmp_path: Path) -> None:
+    source = tmp_path / "in.srpl"
+    write_recording(source, [STREAM])
+    told = "one thread computed: what the task does hangs on the time that barrier2 must keep"
+    script = "stream|from().measurement('m'){}|httpOut('a')"
+    kept = tickc.compile(script.format("|barrier().period(5s)"))
+    assert told in kept.backfill(source, tmp_path / "kept", workers=2).notes
+    for task, workers in ((kept, 1), (kept, None), (tickc.compile(script.format("")), 2)):
+        summary = task.backfill(source, tmp_path / "out", workers=workers, overwrite=True)
+        assert summary.points_read == 400 and not any("thread" in note for note in summary.notes)
 
 
 def test_team_gives_results_in_order_and_raises_what_was_raised() -> None:
