@@ -133,7 +133,8 @@ def backfill_all(
 
     The results of each are those of a backfill of it alone: in the folder OUTPUT/NAME, or, without `output`, as tables
     in the summary, by the task's name. The summary also tells which tasks failed, and why; others are not touched by
-    that. The options are those of `backfill`; with `write_to` the points of a task wait in SPOOL/NAME.
+    that. The options are those of `backfill`; with `write_to` the points of a task wait in SPOOL/NAME,
+    by default OUTPUT/NAME.spool.
 
     Raises what `backfill` raises where the inputs or the output are at fault, and ValueError where two tasks have one
     name.
@@ -150,7 +151,6 @@ def backfill_all(
         kept=kept_within(memory) // max(len(tasks), 1),
         **reading,
     )
-    beside = spool or f"{os.fspath(output or 'tasks').rstrip(os.sep)}.spool"
     jobs = [
         many.Job(
             task.name,
@@ -158,7 +158,7 @@ def backfill_all(
             task.module.READS,
             task.source,
             task.outside(handlers, allow_exec),
-            None if write_to is None else _destination(write_to, task, None, os.path.join(beside, task.name)),
+            None if write_to is None else _destination(write_to, task, *_places(task, output, spool)),
             task.locate,
         )
         for task in tasks
@@ -194,6 +194,14 @@ def _address(url: str, task: Task) -> Address:
     from tickc.runtime.influxdb.address import parse
 
     return parse(url, task.settings)
+
+
+def _places(
+    task: Task, output: str | PathLike[str] | None, spool: str | PathLike[str] | None
+) -> tuple[str | None, str | None]:
+    """The output and the spool of one task of a set."""
+    own = (None if folder is None else os.path.join(folder, task.name) for folder in (output, spool))
+    return next(own), next(own)
 
 
 def _destination(

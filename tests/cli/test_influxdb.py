@@ -320,3 +320,23 @@ def test_in_python(influxd: Influxd, tmp_path: Path) -> None:
     assert influxd.query("SELECT count(mean) FROM rollup", database)
     with pytest.raises(ValueError, match="give either inputs or a source"):
         task.backfill()
+
+
+def test_a_set_of_tasks_over_a_server(influxd: Influxd, tmp_path: Path) -> None:
+    database, there = influxd.database(), influxd.database()
+    influxd.write(sparse(1000), database)
+    scripts = {"alert": ALERT, "batch": BATCH.format(db=database), "rollup": ROLLUP.format(db=there, more="")}
+    tasks = [package.compile(script, name=name) for name, script in scripts.items()]
+    bounds: dict[str, Any] = {"start": START, "stop": START + 2000 * SECOND}
+    together = package.backfill_all(
+        tasks, source=influxd.url(database), output=tmp_path / "out", write_to=influxd.url(), **bounds
+    )
+    assert not together.failed
+    for task in tasks[:2]:
+        task.backfill(source=influxd.url(database), output=tmp_path / "alone" / task.name, **bounds)
+        assert results(tmp_path / "out" / task.name) == results(tmp_path / "alone" / task.name) != {}
+    (sink,) = together.tasks["rollup"].sinks
+    told = {"delivered": sink.rows, "failed": {}}
+    assert together.servers == {f"rollup: {influxd.address}": told} and sink.rows
+    assert influxd.query("SELECT count(mean) FROM rollup", there)[0]["values"][0][1] == sink.rows
+    assert not list(tmp_path.glob("**/*.spool")) and not list(tmp_path.glob("**/.tickc-run"))
