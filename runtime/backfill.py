@@ -255,17 +255,18 @@ class Run:
         """Why no other run could go on with this one; None where one could, at any step but the last."""
         if self.outside is not None and self.outside.handlers:
             return "handlers are called, which would be called again for some events"
-        if self.runs is not None:
-            return "the queries of batch tasks keep their points in memory"
         return None
 
     def snapshot(self) -> dict[str, Any]:
         """The state between two steps, frozen."""
+        from tickc.runtime.snapshot import freeze
+
         if self.delivery is not None:
             self.delivery.sync()
         sinks = [asdict(count) for _, count in self._sinks.values()]
         return {
             "graph": self.graph.snapshot(),
+            "runs": None if self.runs is None else freeze(self.runs.snapshot()),
             "input": self.input.place(),
             "columns": sorted(self.columns),
             "sinks": sinks,
@@ -275,7 +276,11 @@ class Run:
 
     def restore(self, saved: Mapping[str, Any], sinks: Sinks) -> None:
         """Go on after a snapshot of another run of the same task and inputs; before the first step."""
+        from tickc.runtime.snapshot import thaw
+
         self.graph.restore(saved["graph"])
+        if self.runs is not None:
+            self.runs.restore(thaw(saved["runs"]))
         self.input.go_on(saved["input"])
         self.columns.update(saved["columns"])
         for known in saved["sinks"]:

@@ -188,6 +188,24 @@ class LocalRuns(Runs):
         self.came = 0  # points since queries were last answered
         self.first, self.latest = END_OF_TIME, NEVER
 
+    def snapshot(self) -> dict[str, Any]:
+        """How far the queries are, and the points that they may still read."""
+        return {
+            "queries": [(q.last, q.until) for q in self.queries],
+            "history": self.history.snapshot(),
+            "began": self.started,
+            "came": self.came,
+            "times": (self.first, self.latest),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of runs of the same queries that have answered nothing yet."""
+        for q, (last, until) in zip(self.queries, saved["queries"]):
+            q.last, q.until = last, until
+        self.history.restore(saved["history"])
+        self.started, self.came = saved["began"], saved["came"]
+        self.first, self.latest = saved["times"]
+
     def reads(self) -> Mapping[str, Any]:
         """What a source has to deliver, as the READS of a module say it, with the bounds `start` and `stop` in ns."""
         needs = [self.evaluators[q.place].needs() for q in self.queries]

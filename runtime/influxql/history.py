@@ -92,6 +92,16 @@ class Series:
     def __len__(self) -> int:
         return len(self.origin)
 
+    def snapshot(self) -> list[Any]:
+        """The origins, and origin and tags of each series."""
+        return [list(self.origins), self.origin, self.tags]
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Take over a snapshot; for a table without series."""
+        origins, origin, tags = saved
+        for code, own in zip(origin, tags):
+            self._add(origins[code], own)
+
     def encode(self, rows: Rows) -> Array:
         """i4[n]: the series of each row."""
         n = len(rows)
@@ -114,7 +124,10 @@ class Series:
 
     def _code(self, rows: Rows, row: int) -> int:
         origin = rows.database.at(row) or "", rows.policy.at(row) or "", rows.name.at(row) or ""
-        tags = tuple(sorted((k, v) for k, text in rows.tags.items() if (v := text.at(row))))
+        return self._add(origin, tuple(sorted((k, v) for k, text in rows.tags.items() if (v := text.at(row)))))
+
+    def _add(self, origin: Origin, tags: tuple[tuple[str, str], ...]) -> int:
+        """The code of a series."""
         key = self.origins.setdefault(origin, len(self.origins)), tags
         if key not in self.codes:
             self.codes[key] = len(self.origin)
@@ -184,6 +197,20 @@ class History:
         self._pending: list[Part] = []
         self._table = Table(np.empty(0, np.int64), np.zeros(1, np.int64), {})
         self._before = LONG_AGO
+
+    def snapshot(self) -> list[Any]:
+        """What is known, and the points that may still be asked for."""
+        table = self.table()
+        return [
+            self.points, self.dropped, self.series.snapshot(), self.first, self.kinds, self.tagged,
+            table.time, table.begin, table.fields, self._before,
+        ]  # fmt: skip
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Take over a snapshot; for a history without points."""
+        self.points, self.dropped, series, self.first, self.kinds, self.tagged, *table, self._before = saved
+        self.series.restore(series)
+        self._table = Table(*table)
 
     def append(self, rows: Rows) -> None:
         """Write points, in their order."""

@@ -19,7 +19,7 @@ from test_pipelines import pipelines, point, rows_of
 
 import tickc
 from tickc.compiler.diagnostics import TickError
-from tickc.runtime import rooms
+from tickc.runtime import queries, rooms
 from tickc.runtime.graph import TaskFailed
 from tickc.runtime.nodes import waiting
 from tickc.runtime.nodes.loop import Loop
@@ -91,11 +91,13 @@ def killed_at(number: int, action: Callable[[Callable[..., None]], Any]) -> bool
     os._exit(0)
 
 
-def killed_and_resumed(task: Task, source: Path, folder: Path, chance: random.Random, **options: Any) -> int:
+def killed_and_resumed(
+    task: Task, source: Path, folder: Path, chance: random.Random, latest: int = 250, **options: Any
+) -> int:
     """Kill a run at random moments until it comes to an end; returns how often it was killed."""
     kills = 0
     while killed_at(
-        chance.randrange(5, 250),
+        chance.randrange(5, latest),
         lambda tick: task.backfill(
             source,
             folder,
@@ -169,3 +171,55 @@ def test_golden_cases(folder: Path, tmp_path: Path) -> None:
     if isinstance(wanted, dict) and not options:
         killed_and_resumed(task, source, tmp_path / "killed", chance, **options)
         assert digest(tmp_path / "killed") == wanted
+
+
+QUERIES = """
+var a = batch
+    |query('SELECT mean("v") AS v, last("s") AS s, count("n") AS n FROM "db"."rp"./m|k/')
+        .period(20s)
+        .every(7s)
+        .groupBy('host', time(5s))
+        .fill('previous')
+var b = batch
+    |query('SELECT difference(max("n")) AS d FROM "db"."rp"."m"')
+        .period(15s)
+        .every(5s)
+        .groupBy(time(5s))
+a
+    |alert()
+        .crit(lambda: "v" > 2.0)
+        .stateChangesOnly()
+        .log('a')
+a|join(b).as('a', 'b').tolerance(5s)|httpOut('joined')
+batch
+    |query('SELECT *, "v" + 1 FROM "db"."rp"."m" GROUP BY * SLIMIT 2')
+        .period(9s)
+        .cron('*/3 * * * * * *')
+    |influxDBOut()
+        .database('out')
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_queries_over_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int) -> None:
+    """A batch task over two files that overlap in time; its queries are answered while points come."""
+    monkeypatch.setattr(queries, "WAIT", 6)
+    monkeypatch.setattr(parts, "ROW_GROUP", 8)
+    chance = random.Random(seed)
+    files: list[list[str]] = [[], []]
+    for second in range(0, 240):
+        for host in "abc":
+            if chance.random() < 0.4 and not 90 < second < 130:
+                name, n = chance.choice("mmk"), chance.choice(["1i", "2i", "5i", "2.5"])
+                tags = "" if chance.random() < 0.1 else f",host={host}"
+                fields = f'v={chance.randrange(50) / 10},n={n},s="{chance.choice("xyz")}"'
+                stamp = 1_599_695_900_000_000_000 + second * 1_000_000_000  # a shard of InfluxDB begins within
+                files[name == "k"].append(f"{name}{tags} {fields} {stamp}\n")
+    for i, lines in enumerate(files):
+        (tmp_path / f"{i}.lp").write_text("".join(lines))
+    task, source = tickc.compile(QUERIES), tmp_path / "*.lp"
+    wanted = left_by(task, source, tmp_path / "whole", workers=1)
+    assert len(wanted) > 3
+    assert left_by(task, source, tmp_path / "one by one", batch_rows=1) == wanted
+    assert killed_and_resumed(task, source, tmp_path / "killed", chance, 40)
+    assert digest(tmp_path / "killed") == wanted

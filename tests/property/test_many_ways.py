@@ -14,7 +14,7 @@ from test_golden import BUILT
 from test_pipelines import pipelines, point, rows_of
 
 import tickc
-from tickc.runtime import dispatch, many
+from tickc.runtime import dispatch, many, queries
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
@@ -24,6 +24,13 @@ OTHERS = {
     "all": "stream|from()|httpOut('all')",
     "none": "stream|from().measurement('nobody')|httpOut('none')",
     "stats": "stream|from().groupBy(*)|barrier().period(2s)|window().period(3s).every(3s)|count('v')|httpOut('n')",
+    "queries": """batch
+    |query('SELECT count("v") AS n, last("v") AS v FROM "telegraf"."autogen"./m|k/')
+        .period(3s)
+        .every(2s)
+        .groupBy('host', time(1s))
+    |httpOut('n')
+""",
 }
 
 
@@ -68,6 +75,7 @@ def test_generated_scripts(
     folder, chance = tmp_path_factory.mktemp("many"), random.Random(seed)
     monkeypatch.setattr(parts, "ROW_GROUP", 8)
     monkeypatch.setattr(parts, "PART", 24)
+    monkeypatch.setattr(queries, "WAIT", chance.choice([1, 5, 1 << 20]))
     monkeypatch.setattr(dispatch, "ENOUGH", chance.choice([1, 3, 1000]))
     monkeypatch.setattr(many, "HELD", chance.choice([0, 500, 1 << 20]))
     tags = ["", ".where(lambda: \"host\" == 'a')", '.where(lambda: "host" == \'b\' AND "n" > 1)']

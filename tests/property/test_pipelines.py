@@ -24,6 +24,7 @@ predicates = st.sampled_from(
         '"s" =~ /x/', 'sigma("v") > 1.0', 'count() % 2 == 0', '"v" > 1.0 OR "host" == \'b\'', '"v" > 1.0 + 1.0',
     ]
 )  # fmt: skip
+SHIFT = "|shift(-3s)"
 STREAM = [
     lambda p: f"|where(lambda: {p})",
     lambda p: "|eval(lambda: \"v\" * 2.0).as('v').keep()",
@@ -39,7 +40,7 @@ STREAM = [
     lambda p: "|default().field('v', 1.5).tag('dc', 'z')",
     lambda p: "|delete().tag('dc').field('w')",
     lambda p: "|sample(2)",
-    lambda p: "|shift(-3s)",
+    lambda p: SHIFT,
     lambda p: "|cumulativeSum('v').as('v')",
     lambda p: "|window().period(4s).every(4s)|mean('v').as('v')",
     lambda p: "|window().period(3s).every(5s).align()|sum('n').as('n')",
@@ -59,7 +60,10 @@ def pipelines(draw: st.DrawFn) -> str:
     ]
     for i in range(draw(st.integers(1, 3))):
         steps = draw(st.lists(st.tuples(st.sampled_from(STREAM), predicates), min_size=1, max_size=4))
-        chain = "".join(make(p) for make, p in steps)  # alerts of all branches write to one log
+        made = [make(p) for make, p in steps]  # alerts of all branches write to one log
+        chain = "".join(
+            m for m, before in zip(made, ["", *made]) if not m == before == SHIFT
+        )  # which Kapacitor refuses
         more = draw(st.sampled_from([f"|httpOut('out{i}')", "|httpOut('out')"]))
         lines.append(f"src{chain}{more}|influxDBOut().database('{draw(st.sampled_from(['d', f'd{i}']))}')")
     return "\n".join(lines)
