@@ -73,13 +73,17 @@ class Dispatch:
         """All rows that wait."""
         if not self.waiting:
             return
-        rows = Rows.concat(self.waiting)
-        self.waiting, self.bytes, self.rows = [], 0, 0
-        self._seen[:] = False
-        for tasks, piece in self._parted(rows):
+        for tasks, piece in self._parted(self._gathered()):
             for start in range(0, len(piece), self.batch_rows):
                 stop = start + self.batch_rows
                 yield tasks, piece if not start and stop >= len(piece) else piece.take(slice(start, stop))
+
+    def _gathered(self) -> Rows:
+        """The rows that wait, which then do not any more."""
+        rows = Rows.concat(self.waiting)
+        self.waiting, self.bytes, self.rows = [], 0, 0
+        self._seen[:] = False
+        return rows
 
     def _parted(self, rows: Rows) -> Iterator[Piece]:
         order, bounds = self._slots.sort(rows.name)
@@ -96,6 +100,7 @@ class Dispatch:
             return
         whole = len(used) == 1 and bounds[used[0] + 1] - bounds[used[0]] == len(rows)
         ordered = rows if whole else rows.take(order)
+        del rows, order  # they are as large
         for i in used:
             name, shelf = self.shelves[i]
             one = ordered if whole else ordered.take(slice(bounds[i], bounds[i + 1]))

@@ -55,7 +55,7 @@ def left_by_all(tasks: list[Task], source: Path, folder: Path, **options: Any) -
 
 
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes too long where processes are killed
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -91,6 +91,9 @@ def test_generated_scripts(
     for size in (1, 7, 1000):
         assert left_by_all(tasks, source, folder / f"batches of {size}", format=form, batch_rows=size) == wanted
     options: dict[str, Any] = {"format": form, "resume": True, "checkpoint": 0.0}
+    if chance.choice([True, False]):
+        left_by_all(tasks[1:], source, folder / "killed", format="jsonl" if form == "lp" else "lp")
+        options["overwrite"] = True
     while killed_at(
         chance.randrange(20, 600),
         lambda tick: tickc.backfill_all(
