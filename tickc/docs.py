@@ -76,7 +76,8 @@ NOTES: Mapping[str, str] = {
     "anew between two batches on SIGHUP (`kill -HUP`), as Kapacitor does on a request to `/sideload/reload`; "
     "the task fails where they cannot be had or one is broken, with Kapacitor's message. Differs: an endpoint that "
     "does not exist fails the task, where it ends Kapacitor itself; an answer other than 2xx is refused; a default "
-    "that is a duration is refused. YAML needs `pip install 'tickc[yaml]'`.",
+    "that is a duration is refused; a text that becomes an int is one, where Kapacitor makes a value of it that prints "
+    "as one and that no lambda accepts. YAML needs `pip install 'tickc[yaml]'`.",
     "groupBy": "Exact. On batches the order of points with equal time is that of Go's unstable sort, which is ported.",
     "window": "Exact for every relation of `period` and `every`, late points included: Kapacitor keeps the points of a "
     "group in a ring buffer, and what a purge leaves of late points depends on where the ring has wrapped; its "
