@@ -16,6 +16,7 @@ import functools
 import itertools
 import math
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
@@ -338,19 +339,32 @@ def nested(body: Expr) -> Expr:
     return Nested(body)
 
 
+_LIMIT = threading.Lock()
+_LIMITS: list[
+    int
+] = []  # Python's own limit of recursion, then what threads need that are in deep trees; the limit is one
+
+
 @contextlib.contextmanager
 def deep_recursion(depth: int) -> Iterator[None]:
     """Let functions recurse into a tree of `depth` levels; no more than Python's own limit for an ordinary one."""
-    before = sys.getrecursionlimit()
     needed = 1_000 + 12 * depth
-    if depth < 50 or needed <= before:
+    if depth < 50 or (not _LIMITS and needed <= sys.getrecursionlimit()):
         yield
         return
-    sys.setrecursionlimit(needed)
+    with _LIMIT:
+        if not _LIMITS:
+            _LIMITS.append(sys.getrecursionlimit())
+        _LIMITS.append(needed)
+        sys.setrecursionlimit(max(_LIMITS))
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
+        with _LIMIT:
+            _LIMITS.remove(needed)
+            sys.setrecursionlimit(max(_LIMITS))
+            if len(_LIMITS) == 1:
+                _LIMITS.clear()
 
 
 # --- types ----------------------------------------------------------------------------------------------------------

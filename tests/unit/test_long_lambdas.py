@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import sys
 from typing import Any
 
 import numpy as np
@@ -141,3 +142,15 @@ def test_a_long_chain_is_not_written_into_a_loop() -> None:
     task = tickc.compile(f"stream|from()|stateCount(lambda: \"f\" > 2.0)|where(lambda: {body})|httpOut('x')")
     assert "chain(" in task.source and "Where(" in task.source and "Loop(" not in task.source
     assert len(task.replay(GIVEN).to_json()["sinks"]["x"]) == 9
+
+
+def test_threads_share_the_limit_of_recursion() -> None:
+    own = sys.getrecursionlimit()
+    one, other = exprs.deep_recursion(500), exprs.deep_recursion(400)
+    one.__enter__()
+    assert sys.getrecursionlimit() == 7_000
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert sys.getrecursionlimit() == 5_800, "the other one is still in its tree"
+    other.__exit__(None, None, None)
+    assert sys.getrecursionlimit() == own
