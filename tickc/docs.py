@@ -166,7 +166,7 @@ SPECIAL: Mapping[str, tuple[str, str]] = {
     "isPresent": ("isPresent(\"name\") boolean", "Whether the point has the field or tag."),
     "now": ("now() time", "The time of the clock."),
     "rand": ("rand() int, rand(int) int", "A random number, not negative, and below the argument if there is one. "
-             "Differs: every run gives the same numbers (not with another number of workers)."),
+             "Differs: every run gives the same numbers."),
     "sigma": ("sigma(float) float", "How many standard deviations the value is from the mean of those so far."),
     "spread": ("spread(float) float", "The greatest value minus the least, of those so far."),
 }  # fmt: skip
