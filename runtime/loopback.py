@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
@@ -29,22 +30,29 @@ class LoopError(Exception):
         self.message, self.hint = message, hint
 
 
-def feeds(giver: Graph, taker: Graph) -> bool:
-    """Whether what one task feeds back may enter another."""
-    sources = [op for op in taker.operators if isinstance(op, Source)]
-    return any(
-        (source.dbrps is None or (op.database, op.policy) in source.dbrps)
-        and (not op.measurement or "" in source.measurements or op.measurement in source.measurements)
-        for op in operators(giver)
-        if isinstance(op, KapacitorLoopback)
-        for source in sources
-    )
-
-
 def edges(graphs: Sequence[Graph]) -> list[tuple[int, int]]:
     """Which task may feed which other, by their places."""
-    givers = [i for i, graph in enumerate(graphs) if any(isinstance(op, KapacitorLoopback) for op in operators(graph))]
-    return [(i, j) for i in givers for j in range(len(graphs)) if i != j and feeds(graphs[i], graphs[j])]
+    writes = [
+        {(op.database, op.policy, op.measurement) for op in operators(graph) if isinstance(op, KapacitorLoopback)}
+        for graph in graphs
+    ]
+    if not any(writes):
+        return []
+    reads = [[(op.dbrps, op.measurements) for op in graph.operators if isinstance(op, Source)] for graph in graphs]
+    return [
+        (i, j)
+        for i, written in enumerate(writes)
+        for j, read in enumerate(reads)
+        if i != j and any(_enters(points, *source) for points in written for source in read)
+    ]
+
+
+def _enters(points: tuple[str, str, str], dbrps: Sequence[tuple[str, str]] | None, measurements: Sequence[str]) -> bool:
+    """Whether points that are written so (the measurement may be any, "") may enter where these are read."""
+    *dbrp, measurement = points
+    return (dbrps is None or tuple(dbrp) in dbrps) and (
+        not measurement or "" in measurements or measurement in measurements
+    )
 
 
 def check_batches(names: Sequence[str], graphs: Sequence[Graph], batches: Sequence[int]) -> None:
@@ -59,13 +67,19 @@ def check_batches(names: Sequence[str], graphs: Sequence[Graph], batches: Sequen
 
 def groups(count: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The tasks that are linked, directly or not, and each other one alone; in the order of the first of each."""
-    home = list(range(count))
-    for pair in links:
-        old, new = sorted((home[i] for i in pair), reverse=True)
-        home = [new if h == old else h for h in home]
+    home = list(range(count))  # a task of the same group that stands before it, or itself
+
+    def first(task: int) -> int:
+        while home[task] != task:
+            home[task] = task = home[home[task]]
+        return task
+
+    for i, j in links:
+        low, high = sorted((first(i), first(j)))
+        home[high] = low
     found: dict[int, list[int]] = {}
-    for i, h in enumerate(home):
-        found.setdefault(h, []).append(i)
+    for task in range(count):
+        found.setdefault(first(task), []).append(task)
     return list(found.values())
 
 
@@ -135,25 +149,18 @@ def _writes(outputs: Iterable[Output]) -> Iterator[Rows]:
     return (output.payload.rows for output in outputs if output.kind == KapacitorLoopback.kind)
 
 
-def _ordered(names: Sequence[str], links: set[tuple[int, int]]) -> list[int]:
-    """The tasks, givers before those they feed, otherwise in their order. LoopError where there is a circle."""
-    order: list[int] = []
-    above: list[int] = []
-
-    def visit(task: int) -> None:
-        if task in above:
-            circle = " -> ".join(names[t] for t in [task, *reversed(above[above.index(task) :])])
-            raise LoopError(
-                f"tasks feed each other in a circle by kapacitorLoopback: {circle}",
-                "have them read other databases, retention policies (dbrp) or measurements than those they feed",
-            )
-        if task not in order:
-            above.append(task)
-            for giver in sorted(i for i, j in links if j == task):
-                visit(giver)
-            above.pop()
-            order.append(task)
-
-    for task in range(len(names)):
-        visit(task)
-    return order
+def _ordered(names: Sequence[str], links: Iterable[tuple[int, int]]) -> list[int]:
+    """The tasks, givers before those that they feed. LoopError where there is a circle."""
+    givers: dict[int, list[int]] = {task: [] for task in range(len(names))}
+    for giver, taker in sorted(links):
+        givers[taker].append(giver)
+    try:
+        return list(TopologicalSorter(givers).static_order())
+    except CycleError as error:
+        circle = error.args[1]
+        start = circle.index(min(circle))
+        told = " -> ".join(names[task] for task in [*circle[start:-1], *circle[:start], circle[start]])
+        raise LoopError(
+            f"tasks feed each other in a circle by kapacitorLoopback: {told}",
+            "have them read other databases, retention policies (dbrp) or measurements than those they feed",
+        ) from None

@@ -13,6 +13,7 @@ import pytest
 import tickc
 from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.kinds import Kind
+from tickc.runtime.loopback import groups
 from tickc.runtime.sources.recording import write_recording
 from tickc.task import Task
 from tickc.together import LoopError
@@ -176,3 +177,9 @@ def test_a_batch_task_cannot_feed_a_stream(tmp_path: Path) -> None:
         tickc.backfill_all(tasks, tmp_path / "in.srpl")
     with pytest.raises(ValueError, match="recordings of its own"):
         tickc.replay_together([task(batch.replace("rollup", "x"), "batch"), task(ALERTS, "alerts")], rows())
+
+
+def test_groups_of_linked_tasks() -> None:
+    assert groups(7, [(5, 1), (3, 5), (6, 0), (1, 3)]) == [[0, 6], [1, 3, 5], [2], [4]]
+    assert groups(3, []) == [[0], [1], [2]]
+    assert groups(2000, [(i, i + 1) for i in range(1999)]) == [list(range(2000))]
