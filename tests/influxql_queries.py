@@ -106,6 +106,11 @@ TOPICS: Mapping[str, Sequence[str]] = {
         f"({NUMBERS}) from cpu {GROUPS}"
     ),
     "ranks": all_of(f"select {RANKS} from cpu {GROUPS}".replace("#", NUMBERS)),
+    "percentiles that buckets lack": all_of(
+        """select {percentile(usage,33.3),first(load); first(load),percentile(usage,33.3);
+        max(load)+percentile(usage,33.3)} from cpu group by *,time(30s)""",
+        "select percentile(tie,10),first(load) from cpu group by rack,time(45s,-7s) {; fill(7.9); fill(none)}",
+    ),
     "texts and bools": all_of(
         f"select {{count; first; last; mode; distinct}}({{state; ok}}) from cpu {GROUPS}",
         f"select {{min(ok); max(ok); count(distinct(state)); distinct ok}} from cpu {GROUPS}",

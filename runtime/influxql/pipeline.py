@@ -109,7 +109,7 @@ class Pipeline:
         """The rows of a query (buildCursor)."""
         exprs = [e for f in select.fields for e in (f.expr, *picked_with(f.expr))]
         calls, refs = symbols(exprs)
-        scope = replace(scope, aux=tuple(sorted(refs, key=lambda r: (r.name, r.type))))
+        scope = replace(scope, aux=tuple(sorted(refs, key=lambda r: (r.name, r.type))), several=len(calls) > 1)
         streams: list[Stream] = []
         drivers: list[Call | None] = []
         if not calls and any(ref.type != UNKNOWN for ref in refs):
@@ -300,7 +300,7 @@ class Pipeline:
             case Ref() as ref:
                 return self._fields(query, select, ref, scope)
             case Call() as inner:
-                return self._call(query, select, inner, scope, selector).until_hole()
+                return self._call(query, select, inner, replace(scope, several=False), selector).until_hole()
         raise TypeError(f"no argument: {call.args[0]!r}")
 
     def _best(self, query: Compiled, select: Select, call: Call, scope: Scope) -> Stream:

@@ -207,7 +207,9 @@ def filled(stream: Stream, name: str, scope: Scope) -> Stream:
     row, time, source, before, after = (np.empty(room, np.int64) for _ in range(5))
     gaps = np.zeros(room + 1, np.int64)
     run = np.searchsorted(stream.run, np.arange(len(first) + 1))
-    holes = np.zeros(1, np.int64) if stream.holes is None else stream.holes
+    holes = np.zeros(1, np.int64) if stream.holes is None else stream.holes.copy()
+    if scope.several and stream.holes is not None:  # a row of several functions reads on where there was nothing yet
+        holes[run[:-1][run[:-1] < run[1:]]] = 0
     n = window.fill(
         stream.time, stream.value.present(), stream.label, holes, run, first, last, buckets.interval, how, forth,
         buckets.changes, buckets.shifts, row, time, source, before, after, gaps,

@@ -25,7 +25,7 @@ class Scope:
     start, end: i8[k], both inclusive; floor, ceiling: i8[k], beyond which nothing is read; stop: i8[k], the end of what
     was asked for, which is now(). final: the dimensions of the outermost query, dims: with those of the queries inside,
     down to this one; both sorted. forth: 1 where time ascends, else -1. fill: null, none, previous, linear or a number.
-    aux: what is read besides the argument of a function.
+    aux: what is read besides the argument of a function. several: whether rows are made of several functions.
     """
 
     start: Array
@@ -44,6 +44,7 @@ class Scope:
     soffset: int
     where: Expr | None
     aux: tuple[Ref, ...] = ()
+    several: bool = False
 
     @staticmethod
     def outermost(query: Compiled, select: Select, start: Array, stop: Array) -> Scope:
