@@ -39,7 +39,7 @@ FIELDS = st.fixed_dictionaries(
 TAGS = st.fixed_dictionaries({}, optional={"a": st.sampled_from("xyz"), "b": st.sampled_from(["1", "2", ""])})
 MOMENTS = st.integers(-40, 40)
 POINTS = st.lists(st.tuples(st.sampled_from("mmmk"), TAGS, FIELDS, MOMENTS), max_size=40)
-RANGES = st.lists(st.tuples(st.integers(-45, 45), st.integers(0, 60)), min_size=1, max_size=8)
+RANGES = st.lists(st.tuples(st.integers(-45, 45), st.integers(0, 60)), min_size=1, max_size=6)
 CUTS = st.lists(st.integers(-45, 45), max_size=6)
 
 
@@ -62,7 +62,7 @@ def _cells(columns: list[str], row: list[Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("query", QUERIES)
 @given(points=POINTS, pairs=RANGES, cuts=CUTS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(points=[("m", {}, {"v": 1.0}, 0), ("m", {"a": "x"}, {"v": 2.0}, 0)], pairs=[(0, 1), (0, 1)], cuts=[0])
 def test_at_once_is_one_by_one(
     query: str, points: list[tuple[str, Any, Any, int]], pairs: list[tuple[int, int]], cuts: list[int]
