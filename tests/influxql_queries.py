@@ -110,6 +110,8 @@ TOPICS: Mapping[str, Sequence[str]] = {
         """select {percentile(usage,33.3),first(load); first(load),percentile(usage,33.3);
         max(load)+percentile(usage,33.3)} from cpu group by *,time(30s)""",
         "select percentile(tie,10),first(load) from cpu group by rack,time(45s,-7s) {; fill(7.9); fill(none)}",
+        """select percentile({usage,5; tie,33.3}) from cpu group by {; host,}time(30s) fill(none)
+        {; order by time desc} limit {1; 4}""",
     ),
     "texts and bools": all_of(
         f"select {{count; first; last; mode; distinct}}({{state; ok}}) from cpu {GROUPS}",

@@ -281,8 +281,11 @@ def limited(stream: Stream, scope: Scope) -> Stream:
     result = stream.take(np.flatnonzero(keep))
     if stream.holes is None:
         return result
-    at = np.concatenate([[0], np.cumsum(keep)])
-    return replace(result, holes=np.bincount(at, stream.holes, len(result) + 1).astype(np.int64))
+    at = np.cumsum(keep) - keep
+    inside = at < len(result)
+    inside[inside] = result.run[at[inside]] == stream.run[inside]
+    holes = np.bincount(at[inside], stream.holes[:-1][inside], len(result) + 1)
+    return replace(result, holes=holes.astype(np.int64))
 
 
 def joined(streams: Sequence[Stream], forth: int) -> tuple[Stream, list[tuple[Column, ...]]]:
