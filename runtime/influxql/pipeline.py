@@ -58,6 +58,7 @@ from tickc.runtime.kinds import Kind
 
 SECOND = 1_000_000_000
 HOLT_WINTERS = ("holt_winters", "holt_winters_with_fit")
+IN_ORDER = TRANSFORMS.union(HOLT_WINTERS, ("distinct", "integral", "median", "percentile"))  # read points by time
 
 
 class Pieces(NamedTuple):
@@ -142,15 +143,22 @@ class Pipeline:
             else self._inside(inner, source, driver, scope)
             for source, inner in zip(select.sources, query.inner)
         ]
-        return self._merged(streams, scope, by_bucket=driver is not None)
+        return self._merged(streams, scope, by_bucket=driver is not None or not scope.ordered)
 
     def _points(self, measurement: Measurement, driver: Ref | None, scope: Scope) -> Stream:
-        """Points of a measurement: the series of a tag set are merged by time, tag sets come one after another."""
+        """Points of a measurement: the series of a tag set are merged by time, or but by bucket where no order is asked
+        for; tag sets come one after another."""
         source = self.reader.source(measurement, scope.dims, scope.final, scope.forth)
         scan = self.reader.scan(source, scope.where, driver, scope.aux)
         pieces = self._pieces(scan, scope)
         sub, slot, rows = self._by_time(scan, pieces, scope)
-        order = np.lexsort((source.final[slot] * scope.forth, self.subs.run[sub]))
+        final, run = source.final[slot] * scope.forth, self.subs.run[sub]
+        if scope.ordered or not len(rows):
+            order = np.lexsort((final, run))
+        else:
+            key = ranks(final, scope.bucket(scan.time[rows], run) * scope.forth)
+            group = ranks(run, source.labels.names[source.label[slot]] * scope.forth)
+            order = in_turn(group, self.subs.shard[sub], key, by_run=True)
         if not in_order(order):
             rows, sub, slot = rows[order], sub[order], slot[order]
         value = Column.absent(len(rows)) if scan.value is None else scan.value.take(rows)
@@ -159,7 +167,8 @@ class Pipeline:
 
     def _by_time(self, scan: Scan, pieces: Pieces, scope: Scope) -> tuple[Array, Array, Array]:
         """The points of pieces (sub, slot, place in the scan), tag set after tag set: by time, then by texts among
-        `aux`, then as it happens. With a limit no more than InfluxDB reads then, which is one more than it gives."""
+        `aux`, or but by bucket where no order is asked for, then as it happens. With a limit no more than InfluxDB
+        reads then, which is one more than it gives."""
         most = scope.limit + scope.offset + 1 if scope.limit or scope.offset else 0
         apart = scope.dims != scope.final
         sizes = pieces.high - pieces.low
@@ -171,10 +180,12 @@ class Pipeline:
         groups = borders(pieces.sub, final[pieces.slot])
         if (np.diff(groups) > 1).any():
             texts = NO_TEXTS
-            if scope.aux:
+            if scope.aux and scope.ordered:
                 texts = np.stack([text_ranks(c, scope.forth) for c in self.reader.columns(scope.aux, scan, rows)])
             past = np.cumsum(sizes)
-            order = merge_order(past - sizes, past, groups, scan.time[rows] * scope.forth, texts, by_run=False)
+            time = scan.time[rows]
+            key = time if scope.ordered else scope.bucket(time, self.subs.run[sub])
+            order = merge_order(past - sizes, past, groups, key * scope.forth, texts, by_run=not scope.ordered)
             rows, sub, slot = rows[order], sub[order], slot[order]
         if most and not apart:
             keep = place_in(borders(sub, final[slot])) < most
@@ -273,6 +284,8 @@ class Pipeline:
     def _call(self, query: Compiled, select: Select, call: Call, scope: Scope, selector: bool) -> Stream:
         """What a function gives (buildCallIterator)."""
         name, whole, scope = call.name, scope, scope.unlimited()
+        if name in IN_ORDER:
+            scope = replace(scope, ordered=True)
         if name in TRANSFORMS:
             wider = scope.earlier() if name != "cumulative_sum" else scope
             return self._transformed(call, self._argument(query, select, call, wider, selector), scope)
@@ -337,6 +350,8 @@ class Pipeline:
         """A function of each source, brought together (callIterator)."""
         streams: list[Stream | None] = []
         alone = len(select.sources) == 1
+        if any(inner is not None for inner in query.inner):
+            scope = replace(scope, ordered=False)
         for source, inner in zip(select.sources, query.inner):
             if isinstance(source, Measurement):
                 stream, single = self._of_measurement(source, name, ref, scope)
@@ -432,7 +447,7 @@ class Pipeline:
         """first and last without buckets: InfluxDB reads but the first two points of a tag set, in either direction."""
         forth = 1 if name == "first" else -1
         source = self.reader.source(measurement, scope.dims, scope.final, forth)
-        own = replace(scope, forth=forth, limit=1, offset=0)
+        own = replace(scope, forth=forth, limit=1, offset=0, ordered=True)
         scan = self.reader.scan(source, scope.where, ref, ())
         pieces = self._pieces(scan, own)
         pieces = pieces._replace(high=np.minimum(pieces.high, pieces.low + 2))

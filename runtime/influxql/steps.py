@@ -96,7 +96,7 @@ def holes_in(stream: Stream, owner: Array, cuts: Cuts) -> Array | None:
 def emitted(
     name: str, stream: Stream, cuts: Cuts, found: aggregate.Reduced, scope: Scope, weight: Array | None = None
 ) -> Stream:
-    """The points that a function gave: those of a bucket by label, and picked ones then by time.
+    """The points that a function gave: those of a bucket by label, picked ones first by time if they have to be so.
 
     weight: i8[slices], for how many points a mean of a bucket stands.
     """
@@ -105,8 +105,12 @@ def emitted(
     time = cuts.begin[owner] if row is None else stream.time[row]
     aux = () if row is None or name == "distinct" else tuple(c.take(row) for c in stream.aux)
     result = Stream(stream.labels, cuts.run[owner], cuts.label[owner], time, found.value, aux, weight)
-    by_time = () if row is None else (time * scope.forth,)
-    order = np.lexsort((*by_time, result.label * scope.forth, cuts.bucket[owner]))
+    own = time
+    if name in ("median", "mode"):  # that of one point is the point itself
+        start = cuts.slices.start if cuts.slices.index is None else cuts.slices.index[cuts.slices.start]
+        own = np.where(cuts.slices.sizes == 1, stream.time[start], time)
+    by_time = (own * scope.forth,) if scope.ordered else ()
+    order = np.lexsort((result.label * scope.forth, *by_time, cuts.bucket[owner]))
     return result if in_order(order) else result.take(order)
 
 
@@ -281,8 +285,8 @@ def limited(stream: Stream, scope: Scope) -> Stream:
     result = stream.take(np.flatnonzero(keep))
     if stream.holes is None:
         return result
-    at = np.cumsum(keep) - keep
-    inside = at < len(result)
+    at: Array = np.cumsum(keep) - keep
+    inside: Array = at < len(result)
     inside[inside] = result.run[at[inside]] == stream.run[inside]
     holes = np.bincount(at[inside], stream.holes[:-1][inside], len(result) + 1)
     return replace(result, holes=holes.astype(np.int64))

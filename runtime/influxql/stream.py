@@ -25,7 +25,8 @@ class Scope:
     start, end: i8[k], both inclusive; floor, ceiling: i8[k], beyond which nothing is read; stop: i8[k], the end of what
     was asked for, which is now(). final: the dimensions of the outermost query, dims: with those of the queries inside,
     down to this one; both sorted. forth: 1 where time ascends, else -1. fill: null, none, previous, linear or a number.
-    aux: what is read besides the argument of a function. several: whether rows are made of several functions.
+    aux: what is read besides the argument of a function. several: whether rows are made of several functions. ordered:
+    whether points have to be in order of time within a bucket.
     """
 
     start: Array
@@ -45,6 +46,7 @@ class Scope:
     where: Expr | None
     aux: tuple[Ref, ...] = ()
     several: bool = False
+    ordered: bool = True
 
     @staticmethod
     def outermost(query: Compiled, select: Select, start: Array, stop: Array) -> Scope:
@@ -97,6 +99,7 @@ def _scope(query: Compiled, select: Select, start: Array, end: Array, stop: Arra
         slimit=select.slimit + (outer.slimit if outer else 0),
         soffset=select.soffset + (outer.soffset if outer else 0),
         where=select.where,
+        ordered=outer.ordered if outer else True,
     )
 
 

@@ -42,6 +42,10 @@ RANGES = [
 DIFFER = {
     r"(top|bottom|distinct)\(.* desc": "1.6 gives the points of a bucket in ascending order, 1.8 in that of the query",
     r"abs\((load|max|count)": "1.6 gives ints as they are, 1.8 their absolute value",
+    r"(top|bottom)\(tie,.*host": "1.6 gives what a bucket has of several tags in their order, 1.8 in that of time",
+    r"host,m from \(select max": "the same",
+    r"mean\(.*from \(select (\*|usage as m|usage,load,host) from cpu\)": "1.6 adds up points of a query in brackets by "
+    "time, 1.8 series after series",
     r" as u, load as u": "columns of one name are one here, of which the last counts, as in what Kapacitor makes of it",
 }
 
@@ -171,7 +175,7 @@ def test_a_database_that_grows(influxd: Influxd) -> None:
     queries = all_of(
         "select {*; mean(*); count(/./); *::tag; i+1; s} from {m; /./} {; group by *; slimit 2 soffset 1}",
         "select {mean(*); sum(i); first(s); max(i)} from m group by {time(1d); time(2m),a fill(none)}",
-        "select mean(*) from (select * from m group by *)",
+        "select max(*) from (select * from m group by *)",
     )
     server, database = influxd, influxd.database()
     stops = [SHARD - WEEK + i * SECOND for i in (-550, -200, 0, 100)]
@@ -241,6 +245,8 @@ EXAMPLES = {
     "select distinct(s) from m order by time desc": ([["x"], ["y"]], [["y"], ["x"]]),
     "select top(v,2) from m order by time desc": ([[4.0], [3.0]], [[3.0], [4.0]]),
     "select abs(load) from m": ([[2], [1], [3]], [[-2], [1], [-3]]),
+    "select u from (select last(v) as u from m group by host)": ([[3.0], [4.0]], [[4.0], [3.0]]),
+    "select sum(u) from (select v+0.1 as u from m)": ([[8.299999999999999]], [[8.3]]),
     "select v as u, load as u from m": ([[-2], [1], [-3]], [[1.0, -2], [3.0, 1], [4.0, -3]]),
 }
 
@@ -249,7 +255,7 @@ EXAMPLES = {
 def test_what_differs(influxd: Influxd, query: str) -> None:
     values = [(1.0, -2, "x"), (3.0, 1, "y"), (4.0, -3, "x")]
     points: list[Point] = [
-        ("m", {}, {"v": v, "load": load, "s": s}, SHARD + i * SECOND) for i, (v, load, s) in enumerate(values)
+        ("m", {"host": s}, {"v": v, "load": load, "s": s}, SHARD + i * SECOND) for i, (v, load, s) in enumerate(values)
     ]
     both = written(influxd, points)
     one = (SHARD, SHARD + 10 * SECOND)
