@@ -26,7 +26,7 @@ from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Tables
 from tickc.runtime.sinks.columns import OutputError
-from tickc.runtime.sources.base import BATCH_ROWS, SourceError
+from tickc.runtime.sources.base import BATCH_ROWS, SourceError, Unsuitable
 from tickc.runtime.team import MOST, cores
 from tickc.runtime.udf import closing
 
@@ -529,7 +529,7 @@ def _runs(
     if isinstance(paths, (str, PathLike, Sequence)):
         return None, LocalRuns(graph, o.start, o.stop)
     if o.start is None:
-        raise SourceError("a server cannot tell when the queries begin", "--start TIME")
+        raise Unsuitable("a server cannot tell when the queries begin", "--start TIME")
     from tickc.runtime.influxdb.address import named
     from tickc.runtime.influxdb.client import Server
 

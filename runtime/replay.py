@@ -10,13 +10,9 @@ import numpy as np
 from tickc.runtime.batch import Rows
 from tickc.runtime.graph import NEVER, Entering, Graph
 from tickc.runtime.nodes.query import DBRP, queries
-from tickc.runtime.sources.base import Problems, SourceError
+from tickc.runtime.sources.base import Problems, Unsuitable
 
 Path = str | os.PathLike[str]
-
-
-class Unsuitable(SourceError):
-    """Recordings that do not fit the task."""
 
 
 def recorded(graph: Graph, paths: Sequence[Path], problems: Problems) -> Iterable[Entering]:
@@ -35,6 +31,7 @@ def recorded(graph: Graph, paths: Sequence[Path], problems: Problems) -> Iterabl
                 f"each query needs its recording: the script has {len(asked)}, and {len(given)} were given",
                 "give one recording a query, that of the last query first",
             )
+        problems.unit = "batch"
         return batches.replay(asked, given, problems)
     from tickc.runtime.sources.recording import read_recording
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -207,8 +206,6 @@ def _places(
 def _destination(
     url: str, task: Task, output: str | PathLike[str] | None, spool: str | PathLike[str] | None
 ) -> Destination:
-    """Where influxDBOut writes to, with a spool beside the output unless one is given."""
     from tickc.runtime.influxdb.sink import Destination
 
-    beside = f"{(output and os.fspath(output).rstrip(os.sep)) or task.name}.spool"
-    return Destination(_address(url, task), Path(spool or beside))
+    return Destination.of(url, task.settings, task.name, output, spool)

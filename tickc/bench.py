@@ -380,7 +380,7 @@ def show(measured: Sequence[Measured]) -> None:
 
 
 def _show_one(console: Any, m: Measured) -> None:
-    from tickc.progress import table
+    from tickc.runtime.progress import table
 
     rows = [(name, _seconds(seconds), _share(seconds, m), told) for name, seconds, told in parts(m)]
     table(console, ("part", "seconds", "share", ""), rows)
@@ -390,7 +390,7 @@ def _show_one(console: Any, m: Measured) -> None:
 
 
 def _show_two(console: Any, first: Measured, second: Measured) -> None:
-    from tickc.progress import table
+    from tickc.runtime.progress import table
 
     found = ratios(first, second)
     both = list(zip(parts(first), parts(second)))

@@ -6,18 +6,29 @@ Results go to stdout, all else to stderr. Only click is imported at the top: wha
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from tickc.runtime import console
+from tickc.runtime import options as option
+from tickc.runtime.console import (
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    Failure,
+    count,
+    report,
+    say,
+    show_script_errors,
+    visible,
+    write_stdout,
+)
 
 if TYPE_CHECKING:
     from tickc.bench import Measured
@@ -29,134 +40,16 @@ if TYPE_CHECKING:
     from tickc.task import Task
     from tickc.variables import TaskFile
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Failure(Exception):
-    """Something that the user can mend: a sentence, what to do about it, and the exit code."""
-
-    def __init__(self, message: str, hint: str = "", code: int = FAILED) -> None:
-        super().__init__(message)
-        self.message, self.hint, self.code = message, hint, code
-
-
-# ------------------------------------------------------------------------------------------------------ the entry
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and never raises."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = cli.main(arguments, prog_name="tickc", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted", style="error")
-        return INTERRUPTED
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else FAILED
-    except BaseException as error:
-        return _report(error)
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    """A polite kill: leave through the `finally` blocks, so that no half output stays behind."""
-    raise SystemExit(128 + number)
-
-
-def _report(error: BaseException) -> int:
-    """Tell an error as a person wants to read it; returns the exit code."""
-    if os.environ.get("TICKC_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    told = _as_failure(error)
-    prefix = "" if told.code == INTERRUPTED or not told.message else "error: "
-    _say(prefix + told.message, told.hint, style="error")
-    return told.code
-
-
-def _as_failure(error: BaseException) -> Failure:
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # names, so that telling an error loads nothing
-    if isinstance(error, Failure):
-        return error
-    if "TickError" in kinds:
-        _show_script_errors(error)
-        return Failure("", code=REFUSED)
-    if kinds & {"SourceError", "OutputError", "UdfError"}:
-        return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
-    if kinds & {"ConfigError", "SettingsError", "VariablesError", "LoopError"}:
-        return Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""), REFUSED)
-    if isinstance(error, OSError):
-        return Failure(_os_message(error))
-    if isinstance(error, MemoryError):
-        return Failure("out of memory", "read fewer rows at a time: --batch-rows 8192")
-    return _internal(error)
-
-
-def _os_message(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
-
-
-def _internal(error: BaseException) -> Failure:
-    where = getattr(error, "__notes__", None)
-    place = f" {where[0]}" if where else ""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return Failure(
-        f"internal error{place}: {text}",
-        "this is a mistake in tickc; please report it with the script and what TICKC_DEBUG=1 prints",
-    )
-
-
-def _say(text: str, hint: str = "", style: str = "") -> None:
-    """A message on stderr, coloured on a terminal; a terminal that went away is no error."""
-    if hint:
-        text = f"{text}\n  = hint: {hint}" if text else f"hint: {hint}"
-    if not text:
-        return
-    with contextlib.suppress(OSError):
-        click.echo(_coloured(text) if style else text, err=True, color=_colour())
-
-
-def _colour() -> bool | None:
-    return False if os.environ.get("NO_COLOR") else None
-
-
-def _coloured(text: str) -> str:
-    """Errors in red, carets in red, hints in cyan, the frame of a source line in blue."""
-    return "\n".join(_coloured_line(line) for line in text.split("\n"))
-
-
-def _coloured_line(line: str) -> str:
-    head, colon, rest = line.partition(": ")
-    if head.startswith(("error", "warning")) and colon:
-        colour = "red" if head.startswith("error") else "yellow"
-        return click.style(head, fg=colour, bold=True) + colon + click.style(rest, bold=True)
-    gutter, bar, code = line.partition("│")
-    if bar and not gutter.strip():
-        return click.style(gutter + bar, fg="blue") + click.style(code, fg="red", bold=True)
-    if bar and gutter.strip().isdigit():
-        return click.style(gutter + bar, fg="blue") + code
-    if line.lstrip().startswith("= hint"):
-        return click.style(line, fg="cyan")
-    return line
-
-
-def _show_script_errors(error: Any) -> None:
-    """Every mistake of a script, and how many there are where that is not plain to see."""
-    _say(str(error).rstrip("\n"), style="error")
-    if (count := len(error.diagnostics)) > 1:
-        _say(f"\n{count} errors", style="error")
+    return console.run(cli, arguments, "tickc")
 
 
 # ----------------------------------------------------------------------------------------------- shared options
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=console.CONTEXT)
 @click.version_option(package_name="tickc", message="tickc %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is done and how long it takes.")
 @click.pass_context
@@ -173,15 +66,6 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = verbose
 
 
-def _several(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def apply(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return apply
-
-
 _vars = click.option(
     "--vars",
     "vars_file",
@@ -189,32 +73,15 @@ _vars = click.option(
     help='Values of template variables, JSON as Kapacitor takes it: {"crit": {"type": "float", "value": 90}}; '
     "or the file of a task made of a template, as `kapacitor define -file` takes it (JSON or YAML).",
 )
-_config = click.option(
-    "--config",
-    metavar="FILE",
-    help="Declares user-defined functions, [udf.functions.NAME] as in Kapacitor's configuration, endpoints of web "
-    "services, [[httppost]], and servers, [[influxdb]]. Naming it allows "
-    "its programs to be run, as --allow-exec does for handlers; no other program that a script asks for is run.",
-)
 _template = click.option(
     "--template",
     is_flag=True,
     help="The script is a template: check its definition first, in which variables need no value.",
 )
-_passes = _several(
+_passes = option.several(
     click.option("--no-pass", "no_pass", multiple=True, metavar="NAME", help="Leave out an optimiser pass."),
     click.option("--no-passes", is_flag=True, help="Leave out all optimiser passes."),
 )
-
-
-def _clock(default: str) -> Callable[[F], F]:
-    return click.option(
-        "--clock",
-        type=click.Choice(["wall", "data"]),
-        default=default,
-        show_default=True,
-        help="What barriers, stats and deadmans follow: the times of the data, or the wall, which never strikes here.",
-    )
 
 
 _task = click.option(
@@ -226,13 +93,8 @@ _dbrp = click.option(
     metavar="DB.RP",
     help="Database and retention policy that the task reads where the script has no `dbrp`. [default: any]",
 )
-_flush = click.option("--flush", is_flag=True, help="What is open at the end of the input, windows and the like, too.")
-_reaching = _several(
-    click.option("--handlers", is_flag=True, help="Call log, post and tcp handlers of alerts, and post for httpPost."),
-    click.option("--allow-exec", is_flag=True, help="With --handlers: run the programs of exec handlers, too."),
-)
 _script = click.argument("script", metavar="TASK.tick")
-_compiling = _several(_vars, _config, _passes, _task, _dbrp)
+_compiling = option.several(_vars, option.config, _passes, _task, _dbrp)
 _SHARED = ("vars_file", "config", "no_pass", "no_passes", "task_name", "dbrp")  # parameters of `_compiling`
 
 
@@ -327,9 +189,9 @@ def _load(path: str, o: dict[str, Any]) -> Task:
     udfs = _read_config(o["config"])
     if not path.endswith(".py"):
         return Task.of(_compiled(path, o, udfs), udfs, _read_settings(o["config"]))
-    for option in _SHARED:
-        if o[option] and option != "config":
-            shown = "--" + option.removesuffix("_file").removesuffix("_name").replace("_", "-")
+    for name in _SHARED:
+        if o[name] and name != "config":
+            shown = "--" + name.removesuffix("_file").removesuffix("_name").replace("_", "-")
             raise Failure(f"{shown} has no effect on a compiled module", f"give the script, not {path}", REFUSED)
     try:
         return Task.load(path, udfs, _read_settings(o["config"]))
@@ -337,73 +199,6 @@ def _load(path: str, o: dict[str, Any]) -> Task:
         raise Failure(f"cannot read {path}: {_reason(error)}", code=REFUSED) from None
     except ModuleError as error:
         raise Failure(str(error), "compile the script: tickc compile TASK.tick -o TASK.py", REFUSED) from None
-
-
-class _Moment(click.ParamType):
-    """RFC 3339 text or ns, as ns."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from tickc.runtime.times import nanoseconds
-
-        try:
-            return nanoseconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _check_range(options: Mapping[str, Any]) -> None:
-    """Bad usage where --stop is before --start."""
-    start, stop = options["start"], options["stop"]
-    if start is not None and stop is not None and stop < start:
-        raise click.UsageError("--stop is before --start.")
-
-
-class _Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(name for name in value.split(",") if name) if isinstance(value, str) else value
-
-
-class _Size(click.ParamType):
-    """Bytes: 2GiB, 1.5G (the same unit), 500MB (of 1000), 1000000."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(iB|B)?", str(value), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value!r} is no size: expected is a number of bytes, such as 2GiB or 500MB", param, ctx)
-        thousand = 1000 if (found[3] or "").upper() == "B" else 1024
-        return int(float(found[1]) * thousand ** " KMGT".index(found[2].upper() or " "))
-
-
-_reading = _several(
-    click.option("--start", type=_Moment(), metavar="TIME", help="Points from this time (RFC 3339 or ns)."),
-    click.option("--stop", type=_Moment(), metavar="TIME", help="Points before this time (RFC 3339 or ns)."),
-    click.option(
-        "--measurement", metavar="NAME", help="Of rows that name none. [default: the only one the script reads]"
-    ),
-    click.option("--tags", type=_Names(), metavar="A,B", help="Columns that are tags. [default: those of strings]"),
-    click.option("--fields", type=_Names(), metavar="A,B", help="Columns that are fields. [default: all others]"),
-    click.option("--sort", is_flag=True, help="Order the rows by time first."),
-    click.option(
-        "--precision",
-        type=click.Choice(["ns", "us", "ms", "s"]),
-        default="ns",
-        show_default=True,
-        help="Unit of times in line protocol.",
-    ),
-    click.option(
-        "--input-format",
-        type=click.Choice(["parquet", "ipc", "csv", "lines", "recording"]),
-        help="Of the inputs. [default: by their names]",
-    ),
-)
 
 
 class _Clock:
@@ -416,7 +211,7 @@ class _Clock:
     def tell(self, what: str) -> None:
         now = time.perf_counter()
         if self.verbose:
-            _say(f"{what} in {now - self.at:.3f} s")
+            say(f"{what} in {now - self.at:.3f} s")
         self.at = now
 
 
@@ -426,7 +221,7 @@ class _Clock:
 @cli.command(short_help="Tell what is wrong with scripts.")
 @click.argument("scripts", metavar="TASK.tick…", nargs=-1, required=True)
 @_vars
-@_config
+@option.config
 @_template
 @click.pass_context
 def check(
@@ -455,9 +250,9 @@ def check(
             pipeline = check_script(source, given, udfs=udfs, template=template)
             clock.tell(f"{script} is valid: checked")
             for warning in () if template else warnings(pipeline):
-                _say(render(warning, source, "warning").rstrip("\n"), style="error")
+                say(render(warning, source, "warning").rstrip("\n"), style="error")
         except TickError as error:
-            _show_script_errors(error)
+            show_script_errors(error)
             bad += 1
     if bad:
         raise click.exceptions.Exit(REFUSED)
@@ -490,7 +285,7 @@ def fmt(files: Sequence[str], check: bool, diff: bool) -> None:
         try:
             new = format(Source(old, _script_file(path)))
         except TickError as error:
-            _show_script_errors(error)
+            show_script_errors(error)
             bad += 1
             continue
         changed += new != old
@@ -512,21 +307,16 @@ def _formatted(path: str, old: str, new: str, check: bool, diff: bool) -> None:
         import difflib
 
         lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), path, path)
-        _write_stdout("".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines))
+        write_stdout("".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines))
     if check and new != old:
-        _say(f"would format {path}")
+        say(f"would format {path}")
     if check or diff:
         return
     if path == "-":
-        _write_stdout(new)
+        write_stdout(new)
     elif new != old:
         _write_whole(path, new)
-        _say(f"formatted {path}")
-
-
-def _write_stdout(text: str) -> None:
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-    sys.stdout.buffer.flush()
+        say(f"formatted {path}")
 
 
 def _write_whole(path: str, text: str) -> None:
@@ -569,11 +359,11 @@ def compile_command(
     clock.tell("compiled")
     text = compiled.module.text
     if output == "-":
-        _write_stdout(text)
+        write_stdout(text)
     else:
         _write_whole(output, text)
         operators = len(compiled.plan.ops)
-        _say(f"wrote {output}: {_count(operators, 'operator')}, {_count(text.count(chr(10)), 'line')}")
+        say(f"wrote {output}: {count(operators, 'operator')}, {count(text.count(chr(10)), 'line')}")
     if warm:
         from tickc.task import Task
 
@@ -589,11 +379,7 @@ def _check_template(script: str, options: dict[str, Any], udfs: dict[str, Udf]) 
     check_script(Source(_read_script(script), _script_file(script)), udfs=udfs, template=True)
     wanted = _read_vars(options["vars_file"]).template
     if wanted and wanted != _task_name(script):
-        _say(f"note: {options['vars_file']} is for the template {wanted}")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+        say(f"note: {options['vars_file']} is for the template {wanted}")
 
 
 # ---------------------------------------------------------------------------------------------------------- warm
@@ -602,7 +388,7 @@ def _count(n: int, noun: str) -> str:
 @cli.command(short_help="Compile machine code before it is needed.")
 @click.argument("tasks", metavar="[TASK.tick|MODULE.py]…", nargs=-1)
 @_vars
-@_config
+@option.config
 @_passes
 @click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
 @click.option("--json", "as_json", is_flag=True, help="What was compiled as JSON on stdout.")
@@ -626,7 +412,7 @@ def warm(tasks: Sequence[str], quiet: bool, as_json: bool, **options: Any) -> No
     if as_json:
         import json
 
-        _write_stdout(json.dumps(warming.to_json(made, seconds), indent=2) + "\n")
+        write_stdout(json.dumps(warming.to_json(made, seconds), indent=2) + "\n")
 
 
 # -------------------------------------------------------------------------------------------------------- replay
@@ -645,12 +431,12 @@ def warm(tasks: Sequence[str], quiet: bool, as_json: bool, **options: Any) -> No
 @click.option("--data", metavar="FILE", help="Instead of a recording: a file with data (line protocol, Parquet, …).")
 @click.option("--db", metavar="DB", help="With --data: the database that the data stand for.")
 @click.option("--rp", metavar="RP", help="With --data: the retention policy that the data stand for.")
-@click.option("--start", type=_Moment(), metavar="TIME", help="With --data: replay from this time (RFC 3339).")
-@click.option("--stop", type=_Moment(), metavar="TIME", help="With --data: replay up to this time (RFC 3339).")
+@click.option("--start", type=option.Moment(), metavar="TIME", help="With --data: replay from this time (RFC 3339).")
+@click.option("--stop", type=option.Moment(), metavar="TIME", help="With --data: replay up to this time (RFC 3339).")
 @click.option("--results", metavar="OUT.json", default="-", help="Where the results go. [default: stdout]")
-@_clock("wall")
-@_flush
-@_reaching
+@option.clock("wall")
+@option.flush
+@option.reaching
 @_compiling
 @click.pass_context
 def replay(
@@ -742,7 +528,7 @@ def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> 
         raise click.UsageError("Give either --recording or --data.")
     if recordings and (extra := [f"--{k}" for k in ("db", "rp", "start", "stop") if options[k]]):
         raise click.UsageError(f"{', '.join(extra)}: only with --data.")
-    _check_range(options)
+    option.check_range(options)
 
 
 _RUNNING = ("handlers", "allow_exec", "clock", "flush")
@@ -756,10 +542,7 @@ def _recorded(graph: Graph, recordings: Sequence[str], o: dict[str, Any]) -> tup
 
     if recordings:
         problems = Problems()
-        try:
-            return replay.recorded(graph, recordings, problems), problems
-        except replay.Unsuitable as error:
-            raise Failure(error.message, error.hint, REFUSED) from None
+        return replay.recorded(graph, recordings, problems), problems
     source = open_inputs(o["data"], check_order=False)
     home = (o["db"] or "", o["rp"] or "")
     return replay.stored(graph, source, home, o["start"], o["stop"], source.problems), source.problems
@@ -769,16 +552,11 @@ def _tell_problems(problems: Problems) -> None:
     """What the source left out, and where; of many only the first ten."""
     if not problems:
         return
-    _say(f"{_count(problems.total, 'point')} left out of the input:")
+    say(f"{count(problems.total, problems.unit)} left out of the input:")
     for problem in problems.first:
-        _say(f"  {_visible(str(problem))}")
+        say(f"  {visible(str(problem))}")
     if problems.total > len(problems.first):
-        _say(f"  … and {problems.total - len(problems.first):,} more")
-
-
-def _visible(text: str) -> str:
-    """Text of a file without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+        say(f"  … and {problems.total - len(problems.first):,} more")
 
 
 def _replay(
@@ -811,9 +589,9 @@ def _tell_handlers(graph: Any, verbose: bool) -> None:
     handlers = graph.shared.get("handlers")
     for name, told in handlers.summary().items() if handlers is not None else ():
         if verbose:
-            _say(f"{name}: {_count(told['delivered'], 'event')} delivered")
+            say(f"{name}: {count(told['delivered'], 'event')} delivered")
         for reason, n in told["failed"].items():
-            _say(f"{_visible(name)}: {_count(n, 'event')} not delivered: {_visible(reason)}")
+            say(f"{visible(name)}: {count(n, 'event')} not delivered: {visible(reason)}")
 
 
 def _tell_of_nodes(graph: Any, verbose: bool) -> None:
@@ -822,9 +600,9 @@ def _tell_of_nodes(graph: Any, verbose: bool) -> None:
 
     for op in operators(graph):
         for note in op.notes():
-            _say(f"note: {_visible(note)}")
+            say(f"note: {visible(note)}")
         for reason, n in op.errors.items() if verbose else ():
-            _say(f"{op.name} dropped {_count(n, 'point')}: {_visible(reason)}")
+            say(f"{op.name} dropped {count(n, 'point')}: {visible(reason)}")
 
 
 def _kapacitor_text(error: Any) -> str:
@@ -834,7 +612,7 @@ def _kapacitor_text(error: Any) -> str:
 
 def _write_results(path: str, document: str) -> None:
     if path == "-":
-        _write_stdout(document + "\n")
+        write_stdout(document + "\n")
     else:
         _write_whole(path, document + "\n")
 
@@ -844,50 +622,7 @@ def _write_results(path: str, document: str) -> None:
 
 @cli.command(short_help="Run tasks over history, in files or InfluxDB.")
 @click.argument("tasks", metavar="TASK.tick|MODULE.py…", nargs=-1, required=True)
-@click.option("--input", "inputs", multiple=True, metavar="PATH", help="File, glob or folder; repeatable.")
-@click.option("--source", metavar="URL", help="Instead of --input: an InfluxDB, influxdb://host:8086/database.")
-@click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty.")
-@click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote to DIR.")
-@_reading
-@click.option(
-    "--format",
-    type=click.Choice(["parquet", "arrow", "jsonl", "lp"]),
-    default="parquet",
-    show_default=True,
-    help="Of the output; lp is line protocol. Alerts are always JSON Lines too.",
-)
-@_clock("data")
-@_flush
-@_reaching
-@click.option("--write-to", metavar="URL", help="InfluxDB that influxDBOut writes to: influxdb://host:8086/database.")
-@click.option("--spool", metavar="DIR", help="Where points wait for --write-to. [default: OUTPUT.spool]")
-@click.option("--resume", is_flag=True, help="Go on with a run that was broken off; what is done is not done again.")
-@click.option(
-    "--checkpoint",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="Time between two points from which --resume can go on. [default: 60]",
-)
-@click.option(
-    "--batch-rows",
-    type=click.IntRange(1, 1 << 24),
-    metavar="N",
-    help="Rows of a batch. [default: 65536, 131072 for several threads]",
-)
-@click.option(
-    "--memory",
-    type=_Size(),
-    metavar="SIZE",
-    help="About how much to take; rows that windows and joins keep beyond it go to files. [default: 1.5GiB]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Threads that compute; results do not depend on it. [default: one for each processor, up to 4]",
-)
-@click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
-@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+@option.history(click.option("--output", required=True, metavar="DIR", help="Folder for the results; new or empty."))
 @_compiling
 def backfill(
     tasks: Sequence[str], inputs: Sequence[str], output: str, quiet: bool, as_json: bool, **options: Any
@@ -908,43 +643,16 @@ def backfill(
       tickc backfill cpu_alert.tick --source influxdb://localhost:8086/telegraf --output out
       tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
-    from tickc import progress
-    from tickc.runtime.command import heed_hangup
+    from tickc.runtime.command import conclude, heed_hangup, watched
 
-    if bool(inputs) == bool(options["source"]):
-        raise click.UsageError("Give either --input or --source.")
-    if options["spool"] and not options["write_to"]:
-        raise click.UsageError("--spool: only with --write-to.")
-    _check_range(options)
+    option.check_history({"inputs": inputs, **options})
     compiling = {name: options.pop(name) for name in _SHARED}
-    loaded = _load_all(tasks, compiling) if _several_tasks(tasks) else [_load(tasks[0], compiling)]
+    several = _several_tasks(tasks)
+    loaded = _load_all(tasks, compiling) if several else [_load(tasks[0], compiling)]
     heed_hangup(line for task in loaded for line in task.lines)
-    done = _Done()
-    try:
-        with progress.bar(quiet) as step:
-            run = _backfill_all if _several_tasks(tasks) else _backfill_one
-            summary = run(loaded, list(inputs), output, {**options, "on_step": done.following(step)})
-    except KeyboardInterrupt:
-        from tickc.runtime.outputs import broken_off
-
-        points = broken_off(output)
-        hint = "" if points is None else f"--resume goes on after {points:,} points"
-        told = f"interrupted after {done.points:,} points; nothing was written to {output}"
-        raise Failure(told, hint, INTERRUPTED) from None
-    if not quiet:
-        progress.show(summary, output)
-    if as_json:
-        import json
-
-        _write_stdout(json.dumps(summary.to_json(), indent=2) + "\n")
-    if summary.left_out and not summary.points_read:
-        raise Failure("no point could be read")
-    if any(told["failed"] for told in summary.servers.values()) and not any(
-        told["delivered"] for told in summary.servers.values()
-    ):
-        raise Failure("no point was accepted by the server")
-    if summary.failed:
-        raise Failure(_told_failures(summary))
+    run = _backfill_all if several else _backfill_one
+    summary = watched(lambda step: run(loaded, list(inputs), output, {**options, "on_step": step}), output, quiet)
+    conclude(summary, output, quiet, as_json)
 
 
 def _several_tasks(paths: Sequence[str]) -> bool:
@@ -966,7 +674,7 @@ def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
         try:
             task = _load(path, {**o, "task_name": None if path.endswith(".py") else _task_name(path)})
         except TickError as error:
-            _show_script_errors(error)
+            show_script_errors(error)
             bad += 1
             continue
         if task.name in loaded:
@@ -974,17 +682,12 @@ def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
             raise Failure(f"two tasks have the name {task.name}: {both}", "rename one of the files", REFUSED)
         loaded[task.name] = path, task
     if bad:
-        raise Failure(f"{bad:,} of {_count(len(files), 'script')} did not compile; nothing was run", code=REFUSED)
+        raise Failure(f"{bad:,} of {count(len(files), 'script')} did not compile; nothing was run", code=REFUSED)
     return [task for _, task in loaded.values()]
 
 
 def _backfill_one(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:
-    from tickc.runtime.graph import TaskFailed
-
-    try:
-        return tasks[0].backfill(inputs, output, **options)
-    except TaskFailed as error:
-        raise Failure(f"the task failed: {error}", "nothing was written") from None
+    return tasks[0].backfill(inputs, output, **options)
 
 
 def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:
@@ -997,28 +700,6 @@ def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options
     return backfill_all(tasks, inputs, output, **options)
 
 
-def _told_failures(summary: Any) -> str:
-    """The tasks of a set that failed, a line each."""
-    found = [f"{name}: {reason}" for name, reason in summary.failed.items()]
-    ended = _count(len(summary.tasks), "task") if summary.tasks else "no task"
-    return "\n".join([*found, f"{_count(len(found), 'task')} failed, {ended} came to the end"])
-
-
-class _Done:
-    """How far a run has come, for the one who interrupts it."""
-
-    def __init__(self) -> None:
-        self.points = 0
-
-    def following(self, step: Any) -> Callable[[Any, Any], None]:
-        def follow(source: Any, summary: Any) -> None:
-            self.points = summary.points_read
-            if step is not None:
-                step(source, summary)
-
-        return follow
-
-
 # --------------------------------------------------------------------------------------------------------- bench
 
 
@@ -1027,18 +708,11 @@ class _Done:
 @click.option("--input", "inputs", multiple=True, required=True, metavar="PATH", help="File, glob or folder.")
 @click.option("--compare", metavar="TASK.tick|MODULE.py", help="Another version, run on the same inputs.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs; the fastest one counts.")
-@_reading
-@click.option(
-    "--format", type=click.Choice(["parquet", "arrow", "jsonl", "lp"]), default="parquet", help="Of the results."
-)
-@_clock("data")
-@_flush
-@click.option(
-    "--batch-rows",
-    type=click.IntRange(1, 1 << 24),
-    metavar="N",
-    help="Rows of a batch. [default: 65536, 131072 for several threads]",
-)
+@option.reading
+@option.form
+@option.clock("data")
+@option.flush
+@option.batch_rows
 @click.option("--json", "as_json", is_flag=True, help="The measurement as JSON on stdout, instead of tables.")
 @click.option("--html", metavar="FILE", help="Write a page of the measurement too.")
 @_compiling
@@ -1056,13 +730,13 @@ def bench(
     """
     from tickc import bench as benching
 
-    _check_range(options)
+    option.check_range(options)
     compiling = {name: options.pop(name) for name in _SHARED}
     for_module = {"config": compiling["config"], **dict.fromkeys(set(_SHARED) - {"config"})}
     measured = []
     for path in (task, compare) if compare else (task,):
         own = for_module if compare and path.endswith(".py") else compiling
-        one = benching.apart(partial(_measured, path, own, inputs, options), _report)
+        one = benching.apart(partial(_measured, path, own, inputs, options), report)
         if isinstance(one, int):
             return one
         measured.append(one)
@@ -1073,7 +747,7 @@ def bench(
     if as_json:
         import json
 
-        _write_stdout(json.dumps(benching.to_json(measured), indent=2) + "\n")
+        write_stdout(json.dumps(benching.to_json(measured), indent=2) + "\n")
     else:
         benching.show(measured)
     return None
@@ -1109,10 +783,10 @@ def show(script: str, passes: bool, form: str | None, **options: Any) -> None:
       tickc show cpu_alert.tick --svg > cpu_alert.svg
     """
     if form:
-        _write_stdout(_drawn(script, passes, form, options))
+        write_stdout(_drawn(script, passes, form, options))
         return
     compiled = _compiled(script, options, _read_config(options["config"]))
-    _write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
+    write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
 
 
 def _drawn(script: str, passes: bool, form: str, options: dict[str, Any]) -> str:

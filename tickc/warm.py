@@ -178,8 +178,8 @@ def show(made: Sequence[Made], seconds: float) -> None:
     """Print what was compiled, the slowest first, and where it is kept."""
     from rich.console import Console
 
-    from tickc.progress import table
     from tickc.runtime.kernel import cache_folder
+    from tickc.runtime.progress import table
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     rows: dict[str, list[float]] = {}

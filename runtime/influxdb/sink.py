@@ -14,12 +14,14 @@ run delivers them first.
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Rows
 from tickc.runtime.emitted import Emitted, Part
-from tickc.runtime.influxdb.address import Address, named
+from tickc.runtime.influxdb.address import Address, named, parse
 from tickc.runtime.influxdb.answers import InfluxDBError
 from tickc.runtime.influxdb.client import TELL_AFTER, Server, backoff, log, quoted
 from tickc.runtime.influxdb.spool import Spool, Target, Waiting
@@ -279,6 +281,18 @@ class Destination:
 
     address: Address
     spool: Path
+
+    @staticmethod
+    def of(
+        url: str,
+        settings: Settings | None,
+        task: str,
+        output: str | PathLike[str] | None,
+        spool: str | PathLike[str] | None,
+    ) -> Destination:
+        """The server at `url`, with a spool beside the output, or named after the task, unless one is given."""
+        beside = f"{(output and os.fspath(output).rstrip(os.sep)) or task}.spool"
+        return Destination(parse(url, settings), Path(spool or beside))
 
 
 @dataclass(frozen=True)

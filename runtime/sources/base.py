@@ -26,6 +26,10 @@ class SourceError(Exception):
         self.hint = hint
 
 
+class Unsuitable(SourceError):
+    """Inputs that do not fit the task, or of which the options do not say enough: bad usage."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One row or value that was left out: where it stands, why, and the beginning of its text.
@@ -52,10 +56,11 @@ class Problem:
 
 @dataclass
 class Problems:
-    """What a source left out, by reason; of the first ten also where."""
+    """What a source left out, by reason; of the first ten also where. unit: what the source is made of."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: list[Problem] = field(default_factory=list)
+    unit: str = "point"
 
     @property
     def total(self) -> int:
@@ -67,7 +72,7 @@ class Problems:
 
     def copy(self) -> Problems:
         """The same problems, which others that are added do not reach."""
-        return Problems(self.counts.copy(), list(self.first))
+        return Problems(self.counts.copy(), list(self.first), self.unit)
 
     def become(self, other: Problems) -> None:
         """Have just the problems of `other`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def tickc(tmp_path: Path, environment: dict[str, str]) -> Tickc:
     """Run `tickc` in the test's folder; the errors that it prints must not be tracebacks."""
 
-    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tickc", *map(str, arguments)]
-        options = {"env": environment, "cwd": tmp_path, "timeout": 120, **options}
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **options)
-        assert "Traceback" not in done.stderr and "internal error" not in done.stderr, done.stderr
-        return done
+    return partial(_run, "-m", "tickc", env=environment, cwd=tmp_path)
 
-    return run
+
+@pytest.fixture
+def alone(tmp_path: Path, environment: dict[str, str]) -> Tickc:
+    """Run a generated module, the first argument, in the test's folder; its errors must not be tracebacks either."""
+    return partial(_run, env=environment, cwd=tmp_path)
+
+
+def _run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **{"timeout": 120, **options})
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr, done.stderr
+    return done
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_recordings_are_numbered_from_the_last_query(tickc: Tickc, tmp_path: Pat
         [["2024-01-01T00:00:00Z", 3, 1]],
         [["2024-01-01T00:02:00Z", 4, 2]],
     ]
-    assert "1 point left out of the input:" in done.stderr
+    assert "1 batch left out of the input:" in done.stderr
     assert "1.brpl: line 2 char 1: not a batch" in done.stderr
     wrong = tickc("replay", "two.tick", "--recording", "0.brpl")
     assert wrong.returncode == 2

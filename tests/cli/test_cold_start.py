@@ -12,18 +12,26 @@ from cli_cases import recording
 COMPILER = {"jinja2", "lark", "tickc.compiler"}
 LARGE = {"duckdb", "llvmlite", "numba", "polars", "pyarrow"}
 RARE = {"asyncio", "http.client", "multiprocessing", "rich", "ssl", "tickc.runtime.influxql.evaluate", "yaml"}
+COMMAND = "from tickc.cli import main\ncode = main(sys.argv[1:])"
+MODULE = """
+from importlib import import_module
+from tickc.runtime import main
+sys.path.insert(0, "")
+sys.argv[0] = "cpu_alert.py"
+module = import_module("cpu_alert")
+code = main(module.build, module.READS)
+"""
 WRITING = {"tickc.runtime.backfill", "tickc.runtime.checkpoints", "tickc.runtime.outputs"}
 
 
 def loaded(environment: dict[str, str], folder: Path, *arguments: object) -> set[str]:
     """The modules that a command has loaded at its end."""
-    program = (
-        "import sys\n"
-        "from tickc.cli import main\n"
-        "code = main(sys.argv[1:])\n"
-        "print('\\nloaded', *sys.modules)\n"
-        "sys.exit(code)\n"
-    )
+    return after(COMMAND, environment, folder, *arguments)
+
+
+def after(program: str, environment: dict[str, str], folder: Path, *arguments: object) -> set[str]:
+    """The modules that a program, which leaves its exit code in `code`, has loaded at its end."""
+    program = f"import sys\n{program}\nprint('\\nloaded', *sys.modules)\nsys.exit(code)\n"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -47,3 +55,11 @@ def test_replay(environment: dict[str, str], script: Path, tmp_path: Path, cache
         environment = {**environment, "TICKC_CACHE": str(tmp_path / "empty")}
     found = loaded(environment, script.parent, "replay", script, "--recording", recorded)
     assert not found & (LARGE | RARE | WRITING)
+
+
+def test_a_module(environment: dict[str, str], script: Path, points: Path) -> None:
+    """Neither the compiler nor the command line is there, and for its help nothing that reads or writes."""
+    loaded(environment, script.parent, "compile", script, "-o", script.with_suffix(".py"))
+    assert not after(MODULE, environment, script.parent, "--help") & (COMPILER | LARGE | RARE | WRITING)
+    found = after(MODULE, environment, script.parent, "--input", points, "--quiet")
+    assert not found & (COMPILER | (RARE - {"http.client", "ssl"}) | {"tickc.cli", "tickc.task", "llvmlite", "duckdb"})

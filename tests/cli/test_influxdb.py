@@ -119,6 +119,18 @@ def test_from_server_to_server(tickc: Tickc, influxd: Influxd, tmp_path: Path) -
     assert influxd.query("SELECT count(mean) FROM rollup", there)
 
 
+def test_a_module_alone_from_server_to_server(tickc: Tickc, alone: Tickc, influxd: Influxd, tmp_path: Path) -> None:
+    here, there = influxd.database(), influxd.database()
+    influxd.write(sparse(1000), here)
+    (tmp_path / "rollup.tick").write_text(ROLLUP.format(db=there, more=""))
+    tickc("compile", "rollup.tick", "-o", "rollup.py")
+    done = alone("rollup.py", "--source", influxd.url(here), "--write-to", influxd.url(), "--spool", "wait")
+    assert done.returncode == 0 and done.stdout == "", done
+    assert "points read" in done.stderr and influxd.address in done.stderr
+    assert influxd.query("SELECT count(mean) FROM rollup", there)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rollup.py", "rollup.tick"]
+
+
 # ---------------------------------------------------------------------------------------------- servers that die
 
 
@@ -264,6 +276,19 @@ def test_wrong_addresses(
     assert code == 2 and "only with --write-to" in told
     code, told = failing("--input", points, "--write-to", influxd.url("nowhere"))
     assert code == 0 and "the script has no influxDBOut" in told
+
+
+def test_queries_have_to_begin(influxd: Influxd, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = influxd.database()
+    influxd.write(sparse(10), database)
+    (tmp_path / "means.tick").write_text(BATCH.replace("{db}", database))
+    (tmp_path / "alert.tick").write_text(ALERT)
+    scripts = [str(tmp_path / name) for name in ("means.tick", "alert.tick")]
+    for tasks in (scripts[:1], scripts):
+        assert main(["backfill", *tasks, "--source", influxd.url(database), "--output", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert "error: a server cannot tell when the queries begin" in told and "hint: --start TIME" in told
+        assert not (tmp_path / "out").exists()
 
 
 def test_no_password_is_anywhere(

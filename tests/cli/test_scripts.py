@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.dom.minidom
@@ -155,12 +156,45 @@ def test_compile_writes_a_module_that_runs(
     assert tickc("replay", module, "--data", points).stdout == tickc("replay", script, "--data", points).stdout
 
 
-def test_a_module_tells_its_errors(tickc: Tickc, script: Path, environment: dict[str, str]) -> None:
+def test_a_module_tells_its_errors(tickc: Tickc, alone: Tickc, script: Path, points: Path) -> None:
     tickc("compile", script, "-o", "cpu_alert.py")
-    command = [sys.executable, script.parent / "cpu_alert.py"]
-    for arguments, code in ([[], 2], [["--input", "missing.parquet"], 1], [["--input", "x", "--start", "noon"], 2]):
-        run = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
-        assert run.returncode == code and "Traceback" not in run.stderr
+    given = f"--input {points.name}"
+    for arguments, code, told in (
+        ("", 2, "Give either --input or --source."),
+        ("--input missing.parquet", 1, "there is no file missing.parquet"),
+        ("--input x --start noon", 2, "'noon' is no time"),
+        (f"{given} --source influxdb://h/db", 2, "Give either --input or --source."),
+        (f"{given} --memory much", 2, "'much' is no size"),
+        (f"{given} --spool s", 2, "--spool: only with --write-to."),
+        (f"{given} --resume", 2, "--resume: only with --output."),
+        (f"{given} --format parquet", 2, "--format: only with --output."),
+        ("--source http://h/db", 2, "is no address of InfluxDB"),
+        ("--source influxdb://127.0.0.1:9/db", 1, "cannot reach InfluxDB at http://127.0.0.1:9: connection refused"),
+        (f"{given} --input-format recording", 1, "no point could be read"),
+    ):
+        done = alone("cpu_alert.py", *arguments.split())
+        assert (done.returncode, done.stdout) == (code, "") and told in done.stderr, (arguments, done)
+
+
+def test_a_module_has_the_options_of_backfill(tickc: Tickc, alone: Tickc, script: Path) -> None:
+    tickc("compile", script, "-o", "cpu_alert.py")
+    shown = [done.stdout for done in (tickc("backfill", "--help"), alone("cpu_alert.py", "--help"))]
+    assert "Examples:\n    python cpu_alert.py --input" in shown[1]
+    whole, own = (set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE)) for text in shown)
+    assert whole - own == {"--vars", "--no-pass", "--no-passes", "--task", "--dbrp"} and own <= whole
+
+
+def test_a_module_and_its_options(tickc: Tickc, alone: Tickc, script: Path, points: Path, tmp_path: Path) -> None:
+    tickc("compile", script, "-o", "cpu_alert.py")
+    (tmp_path / "cpu").write_bytes(points.read_bytes())
+    given = ("--input", "cpu", "--input-format", "lines", "--batch-rows", 7, "--memory", "500MB", "--workers", 2)
+    printed = alone("cpu_alert.py", *given, "--quiet")
+    assert printed.stderr == "" and printed.stdout == alone("cpu_alert.py", "--input", points).stdout != ""
+    done = alone("cpu_alert.py", *given, "--output", "own", "--format", "lp", "--json")
+    assert json.loads(done.stdout)["points_read"] == 120 and "wrote own" in done.stderr
+    assert tickc("backfill", script, "--input", points, "--output", "out", "--format", "lp").returncode == 0
+    own, other = ({p.name: p.read_bytes() for p in (tmp_path / d).rglob("part-*")} for d in ("own", "out"))
+    assert own == other != {}
 
 
 def test_warm(tickc: Tickc, script: Path, environment: dict[str, str]) -> None:

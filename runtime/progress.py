@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tickc.runtime.console import visible
+
 if TYPE_CHECKING:
     from tickc.runtime.backfill import OnStep, Summary
     from tickc.runtime.many import Together
@@ -38,8 +40,8 @@ def bar(quiet: bool) -> Iterator[OnStep | None]:
         yield step
 
 
-def show(summary: Summary | Together, output: str) -> None:
-    """Print what a run of one task or of a set did."""
+def show(summary: Summary | Together, output: str | None) -> None:
+    """Print what a run of one task or of a set did, and where its results are, if in files."""
     from rich.console import Console
     from rich.text import Text
 
@@ -52,8 +54,9 @@ def show(summary: Summary | Together, output: str) -> None:
     notes = _one(console, summary) if isinstance(summary, Summary) else _many(console, summary)
     table(console, ("left out of the input", "times"), [(reason, f"{n:,}") for reason, n in summary.left_out.items()])
     for text in (*(f"  {p}" for p in summary.first_left_out), *(f"note: {n}" for n in notes)):
-        console.print(Text(_printable(text)))
-    console.print(Text(f"wrote {_printable(output)}"))
+        console.print(Text(visible(text)))
+    if output is not None:
+        console.print(Text(f"wrote {visible(output)}"))
 
 
 def _one(console: Any, summary: Summary) -> Sequence[str]:
@@ -103,12 +106,7 @@ def table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     for head in heads:
         shown.add_column(head, justify="right" if head in COUNTS else "left", no_wrap=True, overflow="fold")
     for row in rows[:MAX_ROWS]:
-        shown.add_row(*(Text(_printable(cell)) for cell in row))
+        shown.add_row(*(Text(visible(cell)) for cell in row))
     console.print(shown, crop=False)
     if len(rows) > MAX_ROWS:
         console.print(f"… and {len(rows) - MAX_ROWS:,} more")
-
-
-def _printable(text: str) -> str:
-    """Text of a script or file without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
