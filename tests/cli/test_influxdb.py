@@ -281,14 +281,12 @@ def test_wrong_addresses(
 def test_queries_have_to_begin(influxd: Influxd, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = influxd.database()
     influxd.write(sparse(10), database)
-    (tmp_path / "means.tick").write_text(BATCH.replace("{db}", database))
-    (tmp_path / "alert.tick").write_text(ALERT)
-    scripts = [str(tmp_path / name) for name in ("means.tick", "alert.tick")]
-    for tasks in (scripts[:1], scripts):
-        assert main(["backfill", *tasks, "--source", influxd.url(database), "--output", str(tmp_path / "out")]) == 2
-        told = capsys.readouterr().err
-        assert "error: a server cannot tell when the queries begin" in told and "hint: --start TIME" in told
-        assert not (tmp_path / "out").exists()
+    script = tmp_path / "means.tick"
+    script.write_text(BATCH.replace("{db}", database))
+    assert main(["backfill", str(script), "--source", influxd.url(database), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "error: a server cannot tell when the queries begin" in told and "hint: --start TIME" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_password_is_anywhere(

@@ -170,7 +170,7 @@ def test_a_module_tells_its_errors(tickc: Tickc, alone: Tickc, script: Path, poi
         (f"{given} --format parquet", 2, "--format: only with --output."),
         ("--source http://h/db", 2, "is no address of InfluxDB"),
         ("--source influxdb://127.0.0.1:9/db", 1, "cannot reach InfluxDB at http://127.0.0.1:9: connection refused"),
-        (f"{given} --input-format recording", 1, "no point could be read"),
+        (f"{given} --input-format parquet", 1, "is not a Parquet file"),
     ):
         done = alone("cpu_alert.py", *arguments.split())
         assert (done.returncode, done.stdout) == (code, "") and told in done.stderr, (arguments, done)
