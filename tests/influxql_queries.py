@@ -112,6 +112,9 @@ TOPICS: Mapping[str, Sequence[str]] = {
         "select percentile(tie,10),first(load) from cpu group by rack,time(45s,-7s) {; fill(7.9); fill(none)}",
         """select percentile({usage,5; tie,33.3}) from cpu group by {; host,}time(30s) fill(none)
         {; order by time desc} limit {1; 4}""",
+        """select {percentile(load,10),percentile(tie,50); percentile(usage,5),mean(load);
+        max(usage),percentile(load,5)} from {cpu; cpu,disk} group by {; host,; rack,region,}time({30s; 45s,10s})
+        {; fill(none); fill(previous); fill(linear)} {; order by time desc; limit 3}""",
     ),
     "texts and bools": all_of(
         f"select {{count; first; last; mode; distinct}}({{state; ok}}) from cpu {GROUPS}",

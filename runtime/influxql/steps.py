@@ -211,12 +211,10 @@ def filled(stream: Stream, name: str, scope: Scope) -> Stream:
     row, time, source, before, after = (np.empty(room, np.int64) for _ in range(5))
     gaps = np.zeros(room + 1, np.int64)
     run = np.searchsorted(stream.run, np.arange(len(first) + 1))
-    holes = np.zeros(1, np.int64) if stream.holes is None else stream.holes.copy()
-    if scope.several and stream.holes is not None:  # a row of several functions reads on where there was nothing yet
-        holes[run[:-1][run[:-1] < run[1:]]] = 0
+    holes = np.zeros(1, np.int64) if stream.holes is None else stream.holes
     n = window.fill(
-        stream.time, stream.value.present(), stream.label, holes, run, first, last, buckets.interval, how, forth,
-        buckets.changes, buckets.shifts, row, time, source, before, after, gaps,
+        stream.time, stream.value.present(), stream.label, holes, scope.several, run, first, last, buckets.interval,
+        how, forth, buckets.changes, buckets.shifts, row, time, source, before, after, gaps,
     )  # fmt: skip
     row, time, source, before, after = (a[:n] for a in (row, time, source, before, after))
     own = source >= 0
@@ -295,19 +293,23 @@ def limited(stream: Stream, scope: Scope) -> Stream:
 def joined(streams: Sequence[Stream], forth: int) -> tuple[Stream, list[tuple[Column, ...]]]:
     """Streams side by side: rows of equal label and time; and the value and `aux` of each, absent where it has none."""
     first = streams[0]
+    whole = all(s.holes is None for s in streams)
     same = (
         all(np.array_equal(getattr(first, key), getattr(s, key)) for key in ("run", "label", "time"))
         and s.labels.keys == first.labels.keys
         for s in streams[1:]
     )
-    if all(same):
+    if whole and all(same):
         return first, [(s.value, *s.aux) for s in streams]
-    plain = [replace(s, value=Column.absent(len(s)), aux=(), weight=None) for s in streams]
+    plain = [replace(s, value=Column.absent(len(s)), aux=(), weight=None, holes=None) for s in streams]
     base, _ = Stream.concat(plain)
     key = ranks(base.run, base.label * forth, base.time * forth)
     offset = np.concatenate([[0], np.cumsum([len(s) for s in streams])])
+    runs = np.arange(int(base.run.max(initial=-1)) + 2)
+    bounds = np.stack([np.searchsorted(s.run, runs) + begin for s, begin in zip(streams, offset)])
+    holes = np.concatenate([np.zeros(len(s), np.int64) if s.holes is None else s.holes[:-1] for s in streams])
     places, row = np.empty((len(streams), len(base)), np.int64), np.empty(len(base), np.int64)
-    n = side_by_side(key, offset, offset[:-1].copy(), places, row)
+    n = side_by_side(key, holes, bounds, np.empty((2, len(streams)), np.int64), places, row)
     columns = []
     for i, stream in enumerate(streams):
         place = places[i, :n]
@@ -316,32 +318,52 @@ def joined(streams: Sequence[Stream], forth: int) -> tuple[Stream, list[tuple[Co
 
 
 @kernel
-def side_by_side(key, offset, at, places, row):  # type: ignore[no-untyped-def]
+def side_by_side(key, holes, bounds, state, places, row):  # type: ignore[no-untyped-def]
     """Rows of several inputs by key, as a cursor reads them (multiScannerCursor).
 
-    Input i has the points offset[i]:offset[i + 1], with keys (i8). A row is for the least of the keys that come next.
-    at: i8[inputs], where each begins. Out: for each row the place in each input, -1 where its next key is another; and
-    a point that has the key. Returns how many.
+    Input i has the points bounds[i, r]:bounds[i, r + 1] of range r, with keys (i8). A row is for the least of the keys
+    that come next. holes: i8[n] as in `Stream`; for each of them an input has nothing once, when it is asked for its
+    key or for its value. Where all have nothing, a series ends for the one who writes the result, and twice in a row
+    the range. state: i8[2, inputs], room to work in. Out: for each row the place in each input, -1 where its next key
+    is another; and a point that has the key. Returns how many.
     """
     n = 0
-    inputs = at.size
-    while True:
-        least = -1
+    inputs = bounds.shape[0]
+    at = state[0]
+    left = state[1]
+    for r in range(bounds.shape[1] - 1):
         for i in range(inputs):
-            if at[i] < offset[i + 1]:
-                j = at[i]
-                if least < 0 or key[j] < key[least]:
-                    least = j
-        if least < 0:
-            return n
-        wanted = key[least]
-        row[n] = least
-        for i in range(inputs):
-            places[i, n] = -1
-            if at[i] < offset[i + 1] and key[at[i]] == wanted:
-                places[i, n] = at[i] - offset[i]
-                at[i] += 1
-        n += 1
+            at[i] = bounds[i, r]
+            left[i] = holes[at[i]] if at[i] < bounds[i, r + 1] else 0
+        since = n
+        while True:
+            least = -1
+            for i in range(inputs):
+                if at[i] == bounds[i, r + 1]:
+                    continue
+                if left[i] > 0:
+                    left[i] -= 1
+                elif least < 0 or key[at[i]] < key[least]:
+                    least = at[i]
+            if least < 0:
+                if n == since:
+                    break
+                since = n
+                continue
+            wanted = key[least]
+            row[n] = least
+            for i in range(inputs):
+                places[i, n] = -1
+                if at[i] == bounds[i, r + 1]:
+                    continue
+                if left[i] > 0:
+                    left[i] -= 1
+                elif key[at[i]] == wanted:
+                    places[i, n] = at[i] - bounds[i, 0]
+                    at[i] += 1
+                    left[i] = holes[at[i]] if at[i] < bounds[i, r + 1] else 0
+            n += 1
+    return n
 
 
 def with_default(column: Column, kind: str, fill: str | float | int, section: Array) -> Column:

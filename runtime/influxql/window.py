@@ -198,24 +198,26 @@ def cut(time, low, high, interval, offset, changes, shifts, owner, start, stop, 
 
 @kernel
 def fill(  # type: ignore[no-untyped-def]
-    time, present, label, holes, run, first, last, interval, how, step, changes, shifts, out_row, out_time, out_source,
-    out_previous, out_next, out_holes,
+    time, present, label, holes, read_on, run, first, last, interval, how, step, changes, shifts, out_row, out_time,
+    out_source, out_previous, out_next, out_holes,
 ):  # fmt: skip
     """The rows of every bucket of a range for each series, as FillIterator gives them.
 
     time: i8[n], where buckets begin; present: bool[n]; label: i8[n], neighbours of one label are a series; holes: i8[n
-    + 1] as in `Stream`, or one zero for all. run: i8[r + 1], the points of each range; first, last: i8[r], its first
-    and last bucket in the direction of step (1 or -1). Out: a row of the same series; the time; the source (a row,
-    NULL, VALUE or PREVIOUS); the rows before and after, where the source is none; holes, zero before. Returns how many
-    rows.
+    + 1] as in `Stream`, or one zero for all; read_on: whether those at its beginning do not end a range. run: i8[r +
+    1], the points of each range; first, last: i8[r], its first and last bucket in the direction of step (1 or -1). Out:
+    a row of the same series; the time; the source (a row, NULL, VALUE or PREVIOUS); the rows before and after, where
+    the source is none; holes, zero before. Returns how many rows.
     """
     n = 0
     for r in range(run.size - 1):
         i = run[r]
         stop = run[r + 1]
         left = holes[i] if holes.size > 1 else 0
-        if i == stop or left > 0:
+        if i == stop or (left > 0 and not read_on):
             continue
+        out_holes[n] += left
+        left = 0
         series = i
         at = first[r]
         previous = np.int64(-1)
