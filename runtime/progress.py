@@ -61,8 +61,9 @@ def show(summary: Summary | Together, output: str | None) -> None:
 
 def _one(console: Any, summary: Summary) -> Sequence[str]:
     """Print tables of one task; its notes."""
-    table(console, ("sink", "name", "emissions", "rows", "file"),
-           [(s.kind, s.name, f"{s.emissions:,}", f"{s.rows:,}", s.file or "") for s in summary.sinks])  # fmt: skip
+    sinks = [(s.kind, s.name, f"{s.emissions:,}", f"{s.rows:,}", s.file or "") for s in summary.sinks]
+    shown = 5 if any(s.file for s in summary.sinks) else 4  # columns: none of files where there are none
+    table(console, ("sink", "name", "emissions", "rows", "file")[:shown], [sink[:shown] for sink in sinks])
     table(console, ("alerts", "events"), [(level, f"{n:,}") for level, n in summary.alerts.items()])
     dropped = [(op, reason, f"{n:,}") for op, reasons in summary.dropped.items() for reason, n in reasons.items()]
     table(console, ("dropped in", "because", "points"), dropped)
