@@ -129,16 +129,7 @@ class Team:
             task()
 
     def _run(self) -> None:
-        while True:
-            with self.bell:
-                while not self._stopping:
-                    task = self._next()
-                    if task is not None:
-                        break
-                    self.bell.wait()
-                else:
-                    return
-            task()
+        self.help(lambda: self._stopping)
 
     def _next(self) -> Callable[[], None] | None:
         if self._errands:
