@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from tickc.runtime.kernel import COMPILE_AFTER, kernel
+from tickc.runtime.prefetch import AHEAD, prefetch
 
 Array = np.ndarray
 
@@ -248,7 +249,10 @@ def enter(words, ends, hashes, first, known, begin, own, slots, count, out):  # 
     count: strings in it. Returns how many texts have their code, all or those before the first for which there is no
     room, and how many strings there are.
     """
+    last, mask = out.size - 1, slots.size - 1
     for i in range(first, out.size):
+        prefetch(slots, hashes[min(i + 2 * AHEAD, last)] & mask, 0)
+        prefetch(known, slots[hashes[min(i + AHEAD, last)] & mask] & PLACE, 0)
         start = ends[i]
         length = ends[i + 1] - start
         code = look_up(words, start, length, hashes[i], known, slots)

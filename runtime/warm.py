@@ -73,8 +73,8 @@ def at_once() -> Iterator[None]:
 def warm(graph: Graph, reads: Mapping[str, Any], kind: Kind = Kind.FLOAT) -> None:
     """Compile the kernels that a graph uses for fields of `kind`, FLOAT or INT, and cache the machine code on disk.
 
-    Kernels behind a filter that lets no made-up point through stay as they are, and so do those for other types: they
-    are compiled when data first need them.
+    Kernels behind a filter that lets no made-up point through stay as they are, and so do those for other types and
+    for thousands of groups (see prefetch.py): they are compiled when data first need them.
     """
     with at_once():
         for _ in graph.run([_batches(graph)] if queries(graph) else _points(graph, reads, kind), flush=True):

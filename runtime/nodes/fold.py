@@ -26,6 +26,7 @@ from tickc.runtime.nodes.stream import YEAR_ONE
 from tickc.runtime.nodes.window import (
     CAP,
     LEN,
+    NEW,
     NEXT,
     OPEN,
     SIZE,
@@ -37,18 +38,21 @@ from tickc.runtime.nodes.window import (
     grown,
     ring_insert,
 )
+from tickc.runtime.prefetch import LINE, prefetch, rows_ahead
 from tickc.runtime.team import Team
 
-# i8 state of a group after the ring's: points since the last purge, the insertion that fills the ring's last slot (0:
-# none will), whether that point was late (ALL: the second accumulator holds every point, see open_window), points that
-# only add to the first accumulator (how many were taken since the counts were brought up to date, and how many may be),
-# then two accumulators
-NEW, LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 7, 8, 9, 10, 11, 12
-# An accumulator: whether a point is in it, points skipped before that, the kind that the first value with a reducer
-# asks for, floats and ints so far, their low (or sum) and high; and of the values before that first one, the first and
-# last kind and the first that came twice in a row: whether Kapacitor gives them an earlier reducer (see resolve.py).
-SEEN, SKIPPED, FIRST, FLOATS, INTS, LOW, HIGH, LEAD_FIRST, LEAD_LAST, LEAD_TWICE, ACC = range(11)
-WIDTH = FIRST_ACC + 2 * ACC
+# State of a group, one row of i8[groups, WIDTH], of which the sums are read as f8: the ring's (see window.py); points
+# since the last purge (NEW), the insertion that fills the ring's last slot (0: none will), whether that point was late
+# (ALL: the second accumulator holds every point, see open_window), points that only add to the first accumulator (how
+# many were taken since the counts were brought up to date, and how many may be), then two accumulators. What a point
+# needs that only adds, what one needs that ends a window, and all else, are in lines of a cache of their own.
+LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 8, 9, 10, 11, 12
+# An accumulator: the kind that the first value with a reducer asks for, sums (or lows) of floats and of ints, whether a
+# point is in it, points skipped before that, floats and ints so far, their highs; and of the values before that first
+# one, the first and last kind and the first that came twice in a row: whether Kapacitor gives them an earlier reducer
+# (see resolve.py).
+FIRST, SUM, LOW, SEEN, SKIPPED, FLOATS, INTS, SUM_HIGH, HIGH, LEAD_FIRST, LEAD_LAST, LEAD_TWICE, ACC = range(13)
+WIDTH = 40
 COUNT_F, SUM_F, MEAN_F, SPREAD_F = 0, 1, 2, 3
 FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
 FLOAT_KIND, INT_KIND, DURATION_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION)
@@ -73,11 +77,11 @@ def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
     if function == SPREAD_F:
         state[g, at + LOW] = GREATEST
         state[g, at + HIGH] = LEAST
-        sums[g, 2 * a] = np.inf
-        sums[g, 2 * a + 1] = -np.inf
+        sums[g, at + SUM] = np.inf
+        sums[g, at + SUM_HIGH] = -np.inf
     else:
         state[g, at + LOW] = 0
-        sums[g, 2 * a] = 0.0
+        sums[g, at + SUM] = 0.0
 
 
 @bare_kernel
@@ -127,8 +131,8 @@ def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type: ignore[no-untyped-def]
-    """Fold one point into the accumulator at `at` (floats at `fat`). Returns 1 where its value could not be used."""
+def accumulate(state, sums, g, at, t, limit, kind, x, k, function):  # type: ignore[no-untyped-def]
+    """Fold one point into the accumulator at `at`. Returns 1 where its value could not be used."""
     if state[g, at + SEEN] == 0:
         if t < limit:
             state[g, at + SKIPPED] += 1
@@ -154,12 +158,12 @@ def accumulate(state, sums, g, at, fat, t, limit, kind, x, k, function):  # type
     if kind == FLOAT_KIND:
         state[g, at + FLOATS] += 1
         if function != SPREAD_F:
-            sums[g, fat] += x
+            sums[g, at + SUM] += x
         else:
-            if x < sums[g, fat] or (x != x and sums[g, fat] != -np.inf) or x == -np.inf:
-                sums[g, fat] = x
-            if x > sums[g, fat + 1] or (x != x and sums[g, fat + 1] != np.inf) or x == np.inf:
-                sums[g, fat + 1] = x
+            if x < sums[g, at + SUM] or (x != x and sums[g, at + SUM] != -np.inf) or x == -np.inf:
+                sums[g, at + SUM] = x
+            if x > sums[g, at + SUM_HIGH] or (x != x and sums[g, at + SUM_HIGH] != np.inf) or x == np.inf:
+                sums[g, at + SUM_HIGH] = x
     elif kind == INT_KIND:
         state[g, at + INTS] += 1
         if function != SPREAD_F:
@@ -223,17 +227,17 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
 
 @bare_kernel
 def fold_windows(  # type: ignore[no-untyped-def]
-    time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, out_row,
-    out_tmax, out_kind, out_count, out_float, out_int,
+    time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, ahead,
+    out_row, out_tmax, out_kind, out_count, out_float, out_int,
 ):  # fmt: skip
     """Fold rows into their groups' open windows and write the windows that end.
 
     time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1
-    where no row is of its kind); state: i8[groups, WIDTH], sums: f8[groups, 4]; node: i8[2], the last kind that was
-    asked for and the last that had a reducer. Writes for each emission its row, batch time, kind and number of values,
-    and the low (or sum) and high as floats f8[n, 2] and ints i8[n, 2]. Returns (emissions, values that could not be
-    used). Two short cuts do what the rest would: for points that only add to the first accumulator, and for those that
-    begin a window.
+    where no row is of its kind); state: i8[groups, WIDTH], sums: the same as f8; node: i8[3], the last kind that was
+    asked for, the last that had a reducer, and the counter of the points that were only added; ahead: see prefetch.py.
+    Writes for each emission its row, batch time, kind and number of values, and the low (or sum) and high as floats
+    f8[n, 2] and ints i8[n, 2]. Returns (emissions, values that could not be used). Two short cuts do what the rest
+    would: for points that only add to the first accumulator, and for those that begin a window.
     """
     emitted = 0
     wrong = 0
@@ -241,12 +245,22 @@ def fold_windows(  # type: ignore[no-untyped-def]
     all_float = uniform and kinds[0] == FLOAT_KIND
     all_int = uniform and kinds[0] == INT_KIND
     counter = INTS if all_int else FLOATS
+    if counter != node[2]:
+        for g in range(state.shape[0]):
+            settle(state, g, node[2])
+        node[2] = counter
+    last = group.size - 1
     for i in range(time.size):
+        if ahead is not None:
+            soon = group[min(i + ahead, last)]
+            prefetch(state, soon, 0)
+            prefetch(state, soon, LINE)
+            prefetch(state, soon, 2 * LINE)
         g = group[i]
         t = time[i]
         if t < state[g, NEXT] and state[g, TAKEN] < state[g, MAY_TAKE]:
             if all_float:
-                sums[g, 0] += floats[i]
+                sums[g, FIRST_ACC + SUM] += floats[i]
                 state[g, TAKEN] += 1
                 continue
             if all_int:
@@ -266,10 +280,10 @@ def fold_windows(  # type: ignore[no-untyped-def]
             kind = np.int64(reducer_kind(state, g, block, function, node))
             out_kind[emitted] = kind
             out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
-            out_float[emitted, 0] = sums[g, 2 * at]
+            out_float[emitted, 0] = sums[g, block + SUM]
             out_int[emitted, 0] = state[g, block + LOW]
             if function == SPREAD_F:
-                out_float[emitted, 1] = sums[g, 2 * at + 1]
+                out_float[emitted, 1] = sums[g, block + SUM_HIGH]
                 out_int[emitted, 1] = state[g, block + HIGH]
             emitted += 1
             state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
@@ -280,7 +294,7 @@ def fold_windows(  # type: ignore[no-untyped-def]
                 state[g, FIRST_ACC + FIRST] = kinds[0]
                 state[g, FIRST_ACC + counter] = 1
                 if all_float:
-                    sums[g, 0] += floats[i]
+                    sums[g, FIRST_ACC + SUM] += floats[i]
                 else:
                     state[g, FIRST_ACC + LOW] = ints[i]
                 state[g, MAY_TAKE] = state[g, LAST] - 2 if state[g, LAST] > 1 else UNLIMITED
@@ -301,7 +315,7 @@ def fold_windows(  # type: ignore[no-untyped-def]
             state[g, LATE] = 1
             clear(state, sums, g, 1, function)
         for a in range(blocks):
-            bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, 2 * a, t, limit, kind, x, k, function)
+            bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, t, limit, kind, x, k, function)
             if a == 0:
                 wrong += bad
         if state[g, LATE] == ALL and state[g, FIRST_ACC + SKIPPED] == 0:  # both accumulators will be the same
@@ -310,8 +324,6 @@ def fold_windows(  # type: ignore[no-untyped-def]
         if (all_float or all_int) and state[g, FIRST_ACC + FIRST] == kind and state[g, LATE] == 0:
             left = state[g, LAST] - state[g, NEW] - 1
             state[g, MAY_TAKE] = left if state[g, LAST] > state[g, NEW] else UNLIMITED
-    for g in range(state.shape[0]):
-        settle(state, g, counter)
     return emitted, wrong
 
 
@@ -320,6 +332,7 @@ def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_
     """Write the windows that hold a point which has not come out yet, as `fold_windows` does, with their groups."""
     emitted = 0
     for g in range(state.shape[0]):
+        settle(state, g, node[2])
         if state[g, OPEN] == 0 or state[g, NEW] == 0:
             continue
         at = close_window(state, g)
@@ -329,9 +342,10 @@ def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_
         out_tmax[emitted] = state[g, NEXT]
         out_kind[emitted] = kind
         out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
-        for k in range(2):
-            out_float[emitted, k] = sums[g, 2 * at + k]
-            out_int[emitted, k] = state[g, block + LOW + k]
+        out_float[emitted, 0] = sums[g, block + SUM]
+        out_float[emitted, 1] = sums[g, block + SUM_HIGH]
+        out_int[emitted, 0] = state[g, block + LOW]
+        out_int[emitted, 1] = state[g, block + HIGH]
         emitted += 1
         open_window(state, sums, g, function)
     return emitted
@@ -346,14 +360,18 @@ class _Fold:
     def __init__(self, function: str, field: str) -> None:
         self.function, self.field = function, field
         self.state = np.zeros((0, WIDTH), np.int64)
-        self.sums = np.zeros((0, 4))
-        self.node = np.array([NONE, NONE], np.int64)
+        self.node = np.array([NONE, NONE, FLOATS], np.int64)
 
-    def snapshot(self) -> tuple[Array, Array, Array]:
-        return self.state, self.sums, self.node
+    @property
+    def sums(self) -> Array:
+        """f8[groups, WIDTH]: the state, in which the sums are floats."""
+        return self.state.view(np.float64)
 
-    def restore(self, saved: tuple[Array, Array, Array]) -> None:
-        self.state, self.sums, self.node = saved
+    def snapshot(self) -> tuple[Array, Array]:
+        return self.state, self.node
+
+    def restore(self, saved: tuple[Array, Array]) -> None:
+        self.state, self.node = saved
 
 
 class _Results:
@@ -412,12 +430,11 @@ class JoinedFolds(Operator):
     def _fold(self, fold: _Fold, batch: Points, out: _Results) -> tuple[int, int]:
         """Fold the rows into one aggregate; the number of windows that end, and of values that could not be used."""
         fold.state = grown(fold.state, len(batch.groups))
-        fold.sums = grown(fold.sums, len(batch.groups))
         kinds, f, i = _operands(batch.rows.field(fold.field))
         emitted, wrong = fold_windows(
             batch.rows.time, batch.group, kinds, f, i, fold.state, fold.sums, fold.node, self.period, self.every,
-            YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function], out.row, out.tmax, out.kind,
-            out.count, out.floats, out.ints,
+            YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function],
+            rows_ahead(fold.state), out.row, out.tmax, out.kind, out.count, out.floats, out.ints,
         )  # fmt: skip
         return int(emitted), int(wrong)
 

@@ -7,6 +7,7 @@ decides what a window holds. So the ring's indices are kept too, and a purge mov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.nodes.group import first_rows
 from tickc.runtime.nodes.kept import Kept
 from tickc.runtime.nodes.stream import YEAR_ONE
+from tickc.runtime.prefetch import LINE
 
 # columns of the per-group i8 state of a time window
 NEXT, CAP, LEN, START, STOP, SIZE, OPEN, NEW = range(8)  # NEW: points since the last emission
@@ -194,11 +196,16 @@ def rows_by_group(group, groups, index, begin):  # type: ignore[no-untyped-def]
 
 
 def grown(array: Array, groups: int) -> Array:
-    """A per-group array with room for `groups`, new rows zero."""
+    """A per-group array with room for `groups`, new rows zero; it begins with a line of a cache."""
     if groups <= len(array):
         return array
-    more = max(groups, 2 * len(array)) - len(array)
-    return np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])
+    shape = (max(groups, 2 * len(array)), *array.shape[1:])
+    size = math.prod(shape) * array.dtype.itemsize
+    bytes_ = np.zeros(size + LINE, np.uint8)  # which takes no memory before it is written to
+    start = -bytes_.ctypes.data % LINE
+    room = bytes_[start : start + size].view(array.dtype).reshape(shape)
+    room[: len(array)] = array
+    return room
 
 
 class Names:

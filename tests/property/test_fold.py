@@ -96,6 +96,21 @@ def test_fold_is_window_and_aggregate(
     assert run([WindowFold(name="window1_f2", **window, **aggregate)], stream, cuts) == expected
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    pieces=st.lists(st.lists(numbers, min_size=1, max_size=9) | st.lists(st.integers(-5, 5), min_size=1, max_size=9)),
+    function=st.sampled_from(sorted(FUNCTIONS)),
+)
+def test_batches_of_one_kind_each(pieces: list[list[Any]], function: str) -> None:
+    column = list(itertools.chain([0.0], *pieces))
+    stream = list(range(len(column))), [0] * len(column), column
+    cuts = np.cumsum([1, *map(len, pieces)]).tolist()
+    window: dict[str, Any] = {"period": 10, "every": 10}
+    aggregate = {"function": function, "field": "v", "as_name": "r"}
+    parts = [TimeWindow(name="window1", **window), InfluxQL(name="f2", **aggregate)]
+    assert run([WindowFold(name="window1_f2", **window, **aggregate)], stream, cuts) == run(parts, stream, [])
+
+
 JOINED = """var w = stream|from().groupBy('host')|window().period(5ns).every({every}ns){more}
 w|{one}('v')|join(w|{two}('u')).as('a', 'b')|influxDBOut()"""
 
