@@ -54,8 +54,11 @@ class Text:
         return None if code < 0 else self.vocabulary.strings[code]
 
     def tolist(self) -> list[str | None]:
+        codes = self.codes
+        if self._few and codes.min(initial=0) >= 0:
+            return list(self.vocabulary.texts(codes))
         strings = self.vocabulary.strings
-        return [None if c < 0 else strings[c] for c in self.codes.tolist()]
+        return [None if c < 0 else strings[c] for c in codes.tolist()]
 
     def filled(self, text: str) -> Text:
         """The same strings, and `text` where one is absent."""
@@ -66,18 +69,31 @@ class Text:
 
     def used(self) -> Array:
         """The codes that occur (without -1), ascending."""
+        codes = self.codes[:1] if self.codes.strides == (0,) else self.codes
+        if self._few:
+            found = np.unique(codes)
+            return found[np.searchsorted(found, 0) :]
         present = np.zeros(len(self.vocabulary) + 1, np.bool_)
-        present[self.codes] = True
+        present[codes] = True
         return np.flatnonzero(present[:-1])
 
     def recode(self, vocabulary: Vocabulary) -> Text:
         """The same strings with codes of `vocabulary`, which learns the new ones."""
         if vocabulary is self.vocabulary:
             return self
-        table = np.full(len(self.vocabulary) + 1, -1, np.int32)
         used = self.used()
-        table[used] = vocabulary.encode_from(self.vocabulary, used)
+        codes = vocabulary.encode_from(self.vocabulary, used)
+        if self._few and len(used):
+            found = codes[np.minimum(np.searchsorted(used, self.codes), len(used) - 1)]
+            return Text(np.where(self.codes < 0, np.int32(-1), found), vocabulary)
+        table = np.full(len(self.vocabulary) + 1, -1, np.int32)
+        table[used] = codes
         return Text(table[self.codes], vocabulary)
+
+    @property
+    def _few(self) -> bool:
+        """Whether the vocabulary is so large that to go through all of it would take longer than the rows do."""
+        return 64 * len(self.codes) < len(self.vocabulary)
 
     @staticmethod
     def concat(parts: Sequence[Text]) -> Text:

@@ -23,14 +23,15 @@ from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
 from tickc.runtime.nodes.window import grown
+from tickc.runtime.prefetch import prefetch, rows_ahead
 from tickc.runtime.topics import Deferred, Switch, Topics
 
 # Bits of a row: 1 << k says that the predicate of level k + 1 holds, 8 << k that the reset of level k + 1 is false, so
 # that the level stays. FORCED: the level is known already and stands in the lowest two bits.
 FORCED = 64
 
-STATE = np.dtype([("level", "i1"), ("known", "i1"), ("flapping", "i1"), ("fired", "i1"), ("begun", "i1"),
-                  ("index", "i4"), ("first", "i8"), ("last", "i8")])  # fmt: skip
+STATE = np.dtype([("level", "i4"), ("known", "i1"), ("flapping", "i1"), ("fired", "i1"), ("begun", "i1"),
+                  ("index", "i8"), ("first", "i8"), ("last", "i8")])  # fmt: skip; half a line of a cache
 SETTINGS = np.dtype([("only_changes", "i1"), ("repeat", "i8"), ("flaps", "i1"), ("low", "f8"), ("high", "f8"),
                      ("no_recoveries", "i1"), ("all", "i1")])  # fmt: skip
 MEMORY = np.dtype([("known", "i1"), ("level", "i1"), ("time", "i8")])
@@ -147,18 +148,24 @@ def is_held_back(s, outcome, settings):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def alert_points(time, mask, group, start, stop, stateful, settings, state, history, out):  # type: ignore[no-untyped-def]
+def alert_points(  # type: ignore[no-untyped-def]
+    time, mask, group, start, stop, stateful, settings, state, history, ahead, out
+):  # fmt: skip
     """Take points start…stop-1 through their groups' state machines (alertState.Point).
 
     time: i8[n] ns, mask: u1[n] bits, group: i4[n], settings: SETTINGS[1], state: STATE[groups], history: u1[groups, h],
-    used for flapping only -> out: i8[m, 6], a row each time an alert is triggered. Stops before a point that would not
-    test each predicate of the bits `stateful` exactly once. Returns how many rows were written, and where it stopped.
+    used for flapping only, ahead: see prefetch.py -> out: i8[m, 6], a row each time an alert is triggered. Stops before
+    a point that would not test each predicate of the bits `stateful` exactly once. Returns how many rows were written,
+    and where it stopped.
     """
     rules = settings[0]
     found = 0
     for i in range(start, stop):
+        if ahead is not None:
+            prefetch(state, group[min(i + ahead, stop - 1)], 0)
         g = group[i]
         s = state[g]
+        s["known"] = 1
         current = np.int64(s["level"])
         if stateful != 0 and not tested_once(mask[i], current, stateful):
             return found, i
@@ -188,10 +195,11 @@ def alert_batches(  # type: ignore[no-untyped-def]
     rules = settings[0]
     found = 0
     for j in range(start, stop):
-        if begin[j] == end[j]:
-            continue
         g = group[j]
         s = state[g]
+        s["known"] = 1
+        if begin[j] == end[j]:
+            continue
         current = np.int64(s["level"])
         lowest = 3
         highest = 0
@@ -228,12 +236,14 @@ def resume(group, time, level, since, settings, state, history):  # type: ignore
 
 
 @kernel
-def first_rows(group, known, out):  # type: ignore[no-untyped-def]
-    """The rows in which new groups appear. group: i4[n], known: bool[groups], which they become -> out: i8[groups]."""
+def first_rows(group, state, out):  # type: ignore[no-untyped-def]
+    """The rows in which groups appear that are not known, which they become. group: i4[n], state: STATE[groups] -> out:
+    i8[n]. Returns how many."""
     found = 0
     for i in range(group.size):
-        if not known[group[i]]:
-            known[group[i]] = True
+        s = state[group[i]]
+        if not s["known"]:
+            s["known"] = 1
             out[found] = i
             found += 1
     return found
@@ -392,7 +402,7 @@ class Alert(Operator):
 
         def step(first: int, last: int, stateful: int, out: Array) -> tuple[int, int]:
             return alert_points(rows.time, bits, batch.group, first, last, stateful, self.settings, self.state,
-                                self.history, out)  # fmt: skip
+                                self.history, rows_ahead(self.state), out)  # fmt: skip
 
         yield from self._run(_Work(batch, rows.time, rows.name, rows.tags, None, None, bits, frames, step))
 
@@ -563,15 +573,10 @@ class Alert(Operator):
         part ends before the new group, so that its events are known by then.
         """
         n, group = len(work.batch), work.batch.group
-        if self.ids.by_group(work.name) and not self._shares:  # nothing was told of the id of a new group
-            self.state["known"][group] = 1
-            return [(0, n, np.empty(0, np.int64))]
-        known = self.state["known"].astype(np.bool_)
-        fresh = np.empty(len(known), np.int64)
-        if self._remembers and not known[: len(work.batch.groups)].all():
-            fresh = fresh[: first_rows(group, known, fresh)]
-        else:
-            fresh = fresh[:0]
+        apart = self.ids.by_group(work.name) and not self._shares  # nothing was told of the id of a new group
+        fresh = np.empty(0 if apart or not self._remembers else n, np.int64)
+        if len(fresh):
+            fresh = fresh[: first_rows(group, self.state, fresh)]
         if not len(fresh):
             return [(0, n, fresh)]
         codes = self._id_codes(work, slice(0, int(fresh[-1]) + 1))
@@ -589,10 +594,9 @@ class Alert(Operator):
         codes = self._id_codes(work, fresh)
         for unit, code in zip(fresh.tolist(), codes.tolist()):
             level, since = self._recall(code, int(work.batch.seq[unit]))
-            group = int(work.batch.group[unit])
             if level:
+                group = int(work.batch.group[unit])
                 resume(group, int(work.time[unit]), level, since, self.settings, self.state, self.history)
-            self.state["known"][group] = 1
 
     def _recall(self, code: int, seq: int) -> tuple[int, int]:
         """Level and time of the last event of an id (AlertNode.restoreEvent); (0, 0) if there was none."""

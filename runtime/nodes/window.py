@@ -214,20 +214,25 @@ class Names:
     def __init__(self) -> None:
         self.vocabulary = Vocabulary()
         self.codes = np.zeros(0, np.int32)
+        self._complete = True  # whether all groups have a name
 
     def snapshot(self) -> tuple[Vocabulary, Array]:
         return self.vocabulary, self.codes
 
     def restore(self, saved: tuple[Vocabulary, Array]) -> None:
         self.vocabulary, self.codes = saved
+        self._complete = False
 
     def learn(self, group: Array, groups: Groups, name: Text) -> None:
         """Note the names of the groups that appear for the first time in rows of `group` with `name`."""
         self._reserve(groups)
+        if self._complete:
+            return
         nameless = self.codes < 0
         if nameless.any():
             codes, rows = first_rows(group, nameless)
             self.codes[codes] = name.take(rows).filled("").recode(self.vocabulary).codes
+        self._complete = not (self.codes < 0).any()
 
     def nameless(self, group: Array, groups: Groups) -> None:
         """Groups that a mark brings have no name, unless they are known."""
@@ -240,11 +245,13 @@ class Names:
         """What comes next of these groups names them anew."""
         self._reserve(groups)
         self.codes[group] = -1
+        self._complete = False
 
     def _reserve(self, groups: Groups) -> None:
         missing = len(groups) - len(self.codes)
         if missing > 0:
             self.codes = np.concatenate([self.codes, np.full(missing, -1, np.int32)])
+            self._complete = False
 
     def of(self, group: Array) -> Text:
         """The names of groups."""

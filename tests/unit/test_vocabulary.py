@@ -101,6 +101,24 @@ def test_columns_of_many_strings(form: pa.DataType) -> None:
     assert back.dictionary.to_pylist() == occurring
 
 
+@pytest.mark.parametrize("codes", [[], [-1], [-1, -1, 70_000, 5, 5], [9, 8, 9, 0], [70_000]])
+def test_a_few_rows_of_many_strings(codes: list[int]) -> None:
+    """They do not go through all of them, and say the same."""
+    large = Vocabulary()
+    large.encode_utf8(*utf8(MANY_NAMES + [f"more-{i}" for i in range(20_000)]))
+    few = Text(np.array(codes, np.int32), large)
+    words = [None if c < 0 else large.strings[c] for c in codes]
+    assert few._few
+    assert few.tolist() == words
+    assert few.used().tolist() == sorted({*codes} - {-1})
+    own = Vocabulary(["more-10000"])
+    assert few.recode(own).tolist() == words
+    assert own.strings == ["more-10000", *(large.strings[c] for c in sorted({*codes} - {-1, 70_000}))]
+    constant = Text(np.broadcast_to(np.int32(7), (3,)), large)
+    assert constant.used().tolist() == [7]
+    assert constant.tolist() == [large.strings[7]] * 3
+
+
 def test_strings_that_are_no_utf8_are_written_with_a_sign_for_it() -> None:
     names = [*MANY_NAMES[:MANY], "caf\udcc3"]
     words = Vocabulary()
