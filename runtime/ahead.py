@@ -71,7 +71,7 @@ class Ahead:
 
     def rounds(self, batches: Iterable[Entering]) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each of `batches`, in order; each is to be used up before the next."""
-        if self.workers == 1 or self.graph.keeps_time():
+        if self.workers == 1 or self.graph.keeps_time() or self.graph.may_hold:
             yield from map(self.graph.feed, batches)
             return
         team = self.graph.team
@@ -142,7 +142,7 @@ class Ahead:
         op = self.graph.operators[i]
         made = this.made.get(i, [])
         try:
-            coming = self.graph.worked(i, this.made)
+            coming = self.graph.worked(i, [this.made[p] for p in self.graph.parents[i]])
             branch = self.graph.branch(i) if op.pours else None
             for batch in coming:
                 made.append(batch)

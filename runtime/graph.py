@@ -49,6 +49,15 @@ class Later:
     make: Callable[[], Iterable[Batch]]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an operator gives where it can go on only when those behind it in the graph have come as far: the row where
+    its input goes on, and which of what the row brings to it (see `Graph.push`)."""
+
+    seq: int
+    place: int
+
+
 def made_now(some: Batch | Later) -> Iterable[Batch]:
     """A batch as it is, or those that are yet to be made."""
     return some.make() if isinstance(some, Later) else (some,)
@@ -100,6 +109,8 @@ class Operator:
     pours: ClassVar[bool] = False  # whether it may give more in one round than memory should hold
     spills: ClassVar[bool] = False  # whether it keeps rows, and those that are too many in files
     alone: bool = False  # whether it touches nothing that other operators of the graph do, but what they give to it
+    may_hold: bool = False  # whether it may stop within a round, `held` being where
+    held: Held | None = None
 
     def __init__(self, *, name: str) -> None:
         self.name = name
@@ -282,6 +293,7 @@ class Graph:
     def __init__(self) -> None:
         self.operators: list[Operator] = []
         self.parents: list[tuple[int, ...]] = []
+        self.readers: list[list[tuple[int, int]]] = []  # of each operator, with which of their parents it is
         self.shared: dict[str, Any] = {}  # what operators of the graph have in common, by a name of their own
         self.team = Team()  # the threads that operators may ask for help
         self.clock = Clock()
@@ -294,6 +306,9 @@ class Graph:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
         at = {id(op): i for i, op in enumerate(self.operators)}
         self.parents.append(tuple(at[id(i)] for i in inputs))
+        self.readers.append([])
+        for place, parent in enumerate(self.parents[-1]):
+            self.readers[parent].append((len(self.operators), place))
         self.branches = {}
         self.operators.append(operator)
         if type(operator).due is not Operator.due:
@@ -336,43 +351,67 @@ class Graph:
         last: the input ends with this round; every operator is finished after its parents, and flushed before that
         where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed after the round in
         which an operator ends the task.
+
+        Where an operator holds, those behind it take only what comes before the row at which it does. Then the one that
+        holds earliest goes on, and those behind it with what waits for them, so that all have come as far as it needs.
         """
         self.rounds += 1
-        readers = Counter(p for parents in self.parents for p in parents)
-        made: dict[int, list[Batch]] = {}
+        operators = self.operators
+        entering = dict(batches)
+        waiting: list[list[list[Batch]]] = [[[] for _ in parents] for parents in self.parents]
         failures: dict[int, TaskFailed] = {}  # by operator; what came out before goes on to the end of the round
-        for i, op in enumerate(self.operators):
-            made[i] = list(batches.get(i, ()))
-            branch = self.branch(i) if op.pours else None
-            try:
-                for batch in () if i in failures else self.worked(i, made, time, last, flush):
-                    if branch is None:
-                        made[i].append(batch)
-                    else:
-                        yield from self.poured(i, batch, branch, failures)
-            except TaskFailed as error:
-                failures[i] = error
-            for p in self.parents[i]:
-                readers[p] -= 1
-                if not readers[p]:
-                    made[p] = []
-            yield from op.outputs
-            op.outputs.clear()
+        first: int | None = 0
+        while first is not None:
+            reach = self._reach(first)
+            for i in range(first, len(operators)):
+                op, given = operators[i], waiting[i]
+                waiting[i] = [[] if reach is None else _cut(messages, reach) for messages in given]
+                made = list(entering.pop(i, ()))
+                branch = self.branch(i) if op.pours and not self.may_hold else None
+                try:
+                    for batch in () if i in failures else self.worked(i, given, reach, time, last, flush):
+                        if branch is None:
+                            made.append(batch)
+                        else:
+                            yield from self.poured(i, batch, branch, failures)
+                except TaskFailed as error:
+                    failures[i] = error
+                for j, place in self.readers[i]:
+                    waiting[j][place].extend(made)
+                yield from op.outputs
+                op.outputs.clear()
+                if op.held is not None:
+                    reach = self._reach(i + 1)
+            holding = [(op.held.seq, i) for i, op in enumerate(operators) if op.held is not None]
+            first = min(holding)[1] if holding else None
         if failures:
             raise next(iter(failures.values()))
+
+    def _reach(self, i: int) -> int | None:
+        """The first row that one of the operators before `i` holds back; None where all has been let through."""
+        return min((op.held.seq for op in self.operators[:i] if op.held is not None), default=None)
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether operators may stop within a round until others have come as far."""
+        return any(op.may_hold for op in self.operators)
 
     def worked(
         self,
         i: int,
-        made: Mapping[int, Sequence[Any]],
+        given: Sequence[Sequence[Any]],
+        reach: int | None = None,
         time: int | None = None,
         last: bool = False,
         flush: bool = False,
     ) -> Iterator[Any]:
-        """What an operator makes in a round."""
+        """What an operator makes in a round, `given` being what its parents made; reach: more will be given, from that
+        row on."""
         op = self.operators[i]
         if self.parents[i]:
-            yield from _received(op, [made[p] for p in self.parents[i]])
+            yield from _received(op, given)
+        if reach is not None or op.held is not None:
+            return
         if time is not None:
             yield from op.advance(time)
         if last and flush:
@@ -570,6 +609,17 @@ def _received(op: Operator, inputs: Sequence[Sequence[Batch]]) -> Iterable[Batch
             yield from op.round(before)
         yield from op.marks_of(parent, run)
     yield from op.round([q.before(len(q.given), AT_THE_END, "right") for q in queues])
+
+
+def _cut(messages: list[Any], seq: int) -> list[Any]:
+    """Leave in a list of batches and marks those before the row `seq`; the others."""
+    kept = next((k for k, message in enumerate(messages) if len(message) and message.seq[-1] >= seq), len(messages))
+    rest = messages[kept:]
+    del messages[kept:]
+    if rest and (n := int(np.searchsorted(rest[0].seq, seq))):
+        messages.append(rest[0].take(slice(0, n)))
+        rest[0] = rest[0].take(slice(n, None))
+    return rest
 
 
 def _runs(inputs: Sequence[Sequence[Any]]) -> Iterator[tuple[int, int, int, Marks]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Deferred:
     """Events of a category that some alert inhibits: they wait until all alerts are through with the round.
 
-    ids: i4[n], seq, place: i8[n], the input rows, and where the events stand among what the alert saw (`Topics.place`).
+    ids: i4[n]; seq, place: i8[n], the input rows, and where the events stand among what the alert saw (`Topics.place`).
     """
 
     alert: Alert
@@ -27,6 +28,13 @@ class Deferred:
     ids: Array
     seq: Array
     place: Array
+
+    def take(self, chosen: Array) -> Deferred:
+        """Some of the events (mask)."""
+        if chosen.all():
+            return self
+        rows = np.flatnonzero(chosen)
+        return Deferred(self.alert, self.events.take(rows), self.ids[rows], self.seq[rows], self.place[rows])
 
 
 @dataclass(slots=True)
@@ -39,6 +47,9 @@ class Switch:
     on: bool
     seq: int
     place: int
+
+
+UNKNOWN, INHIBITED, ALLOWED = range(3)  # what is decided on an event that was held back
 
 
 class Topics:
@@ -80,22 +91,42 @@ class Topics:
         """Note that an inhibitor goes on or off."""
         self._switches.append(change)
 
+    @property
+    def guarding(self) -> bool:
+        """Whether events that a topic would remember may be inhibited: what was sent is then known late."""
+        return any(a.remembers and self.guards(a.category) for a in self.alerts)
+
+    def undecided(self, alert: Alert, id: str, seq: int) -> bool:
+        """Whether an event of an id that the topic of an alert would remember of rows up to `seq` is held back."""
+        telling = self.sharing(alert.topic) if alert.topic else [alert]
+        heard = telling[: telling.index(alert) + 1]
+        return any(
+            d.alert in heard and bool(np.any(d.seq[d.ids == d.alert.ids.vocabulary.find(id)] <= seq)) for d in self._deferred
+        )
+
     def deliver(self, last: Alert) -> None:
-        """At the end of a round: decide on the events held back, and send them by way of the last alert."""
+        """Decide on the events held back, and send them by way of the last alert; where alerts hold, on those that come
+        before the rows at which they do."""
         steps: list[tuple[int, int, int, int, Any]] = [(c.seq, c.alert.number, c.place, -1, c) for c in self._switches]
-        allowed = [np.ones(len(d.events), np.bool_) for d in self._deferred]
+        verdicts = [np.full(len(d.events), UNKNOWN, np.int8) for d in self._deferred]
         for k, deferred in enumerate(self._deferred):
             number, places = deferred.alert.number, zip(deferred.seq.tolist(), deferred.place.tolist())
             steps.extend((seq, number, place, i, k) for i, (seq, place) in enumerate(places))
-        for _, _, _, i, what in sorted(steps, key=lambda step: step[:4]):
+        steps.sort(key=lambda step: step[:4])
+        held = [(a.held.seq, a.number, a.held.place) for a in self.alerts if a.held is not None]
+        known = bisect_left(steps, min(held), key=lambda step: step[:3]) if held else len(steps)
+        for _, _, _, i, what in steps[:known]:
             if isinstance(what, Switch):
                 what.alert.on[what.rule, what.values] += 1 if what.on else -1
             else:
                 deferred = self._deferred[what]
-                allowed[what][i] = not self._inhibited(deferred.alert.category, deferred.events.tags[i])
-        for deferred, mask in zip(self._deferred, allowed):
-            last.outputs.extend(deferred.alert.sent(deferred.events, deferred.ids, mask, deferred.seq))
-        self._deferred, self._switches = [], []
+                inhibited = self._inhibited(deferred.alert.category, deferred.events.tags[i])
+                verdicts[what][i] = INHIBITED if inhibited else ALLOWED
+        for deferred, verdict in zip(self._deferred, verdicts):
+            deferred.alert.inhibited += int(np.count_nonzero(verdict == INHIBITED))
+            last.outputs.extend(deferred.alert.sent(deferred.take(verdict == ALLOWED)))
+        self._deferred = [d.take(v == UNKNOWN) for d, v in zip(self._deferred, verdicts) if (v == UNKNOWN).any()]
+        self._switches = [step[-1] for step in steps[known:] if isinstance(step[-1], Switch)]
 
     def _inhibited(self, category: str, tags: Mapping[str, str]) -> bool:
         return any(

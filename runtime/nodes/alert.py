@@ -7,9 +7,10 @@ have state are tested in an order that depends on the levels found before; see `
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tickc.runtime.batch import Array, Batch, Column, Groups, Points, Rows, Segm
 from tickc.runtime.events import DEFAULT_ID, DEFAULT_MESSAGE, LEVELS, Events, IdError, Ids, Texts
 from tickc.runtime.expr import Expr, Frame, Lambda
 from tickc.runtime.gotemplate import TemplateError
-from tickc.runtime.graph import Graph, Operator, Output, TaskFailed
+from tickc.runtime.graph import Graph, Held, Operator, Output, TaskFailed
 from tickc.runtime.kernel import kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.group import Codes, Combinations, Lookup, Retagging
@@ -378,6 +379,7 @@ class Alert(Operator):
         self.topics = Topics() if topics is None else topics
         self.number = self.topics.join(self)
         self._chunk = 256
+        self._rest: Iterator[Any] = iter(())  # of a round in which it holds
 
     # -- the edges
 
@@ -392,11 +394,22 @@ class Alert(Operator):
         for id, log in self.telling.items():
             self.told[id] = log[-1]
         self.telling = {}
-        yield from super().round(inputs)
+        coming = chain(self._rest, super().round(inputs))
+        self._rest, self.held = iter(()), None
+        for some in coming:
+            if isinstance(some, Held):
+                self._rest, self.held = coming, some
+                break
+            yield some
         if self.topics.alerts[-1] is self:
             self.topics.deliver(self)
 
-    def points(self, batch: Points) -> Iterable[Batch]:
+    @property
+    def may_hold(self) -> bool:  # type: ignore[override]
+        """An alert holds before a new group with the id of events of which it is not known whether they are sent."""
+        return self.topics.guarding
+
+    def points(self, batch: Points) -> Iterable[Any]:
         rows = batch.rows
         bits, frames = self._bits(rows)
 
@@ -406,7 +419,7 @@ class Alert(Operator):
 
         yield from self._run(_Work(batch, rows.time, rows.name, rows.tags, None, None, bits, frames, step))
 
-    def segments(self, batch: Segments) -> Iterable[Batch]:
+    def segments(self, batch: Segments) -> Iterable[Any]:
         if any(e is not None and e.stateful for e in self.lambdas):
             batch = batch.flat()
         rows = batch.rows
@@ -434,7 +447,7 @@ class Alert(Operator):
             return groups
         return self.headers.groups if len(self.headers.groups) else self.retagging.groups
 
-    def _run(self, work: _Work) -> Iterable[Batch]:
+    def _run(self, work: _Work) -> Iterable[Any]:
         batch, n = work.batch, len(work.batch)
         self.state = grown(self.state, len(batch.groups))
         if self.settings["flaps"][0]:
@@ -446,7 +459,20 @@ class Alert(Operator):
         out = np.empty((n, 6), np.int64)
         parts: list[tuple[Array, Array]] = []
         total, place = 0, self.topics.place(n)
-        for first, last, fresh in self._pieces(work):
+        pieces = deque(self._pieces(work))
+        while pieces:
+            first, last, fresh = pieces.popleft()
+            if parts and len(fresh) and self.may_hold:
+                yield from self._emit(work, parts, place)
+                parts = []
+            unknown = self._first_unknown(work, fresh)
+            if unknown == first:
+                yield Held(int(batch.seq[first]), place + first)
+                pieces.appendleft((first, last, fresh))
+                continue
+            if unknown is not None:
+                pieces.appendleft((unknown, last, fresh[fresh >= unknown]))
+                last, fresh = unknown, fresh[fresh < unknown]
             self._resume(work, fresh)
             found = self._advance(work, first, last, out[total:])
             triggered = out[total : total + found]
@@ -457,8 +483,7 @@ class Alert(Operator):
             if len(events):
                 parts.append((events, self._remember(work, events)))
         if parts:
-            events = np.concatenate([e for e, _ in parts])
-            yield from self._emit(work, events, np.concatenate([p for _, p in parts]), place)
+            yield from self._emit(work, parts, place)
 
     # -- levels
 
@@ -557,7 +582,7 @@ class Alert(Operator):
     # -- topics
 
     @property
-    def _remembers(self) -> bool:
+    def remembers(self) -> bool:
         """Whether a topic keeps this alert's events (Kapacitor: it has handlers, or a named topic)."""
         return bool(self.logs or self.handlers or self.topic)
 
@@ -574,7 +599,7 @@ class Alert(Operator):
         """
         n, group = len(work.batch), work.batch.group
         apart = self.ids.by_group(work.name) and not self._shares  # nothing was told of the id of a new group
-        fresh = np.empty(0 if apart or not self._remembers else n, np.int64)
+        fresh = np.empty(0 if apart or not self.remembers else n, np.int64)
         if len(fresh):
             fresh = fresh[: first_rows(group, self.state, fresh)]
         if not len(fresh):
@@ -586,6 +611,14 @@ class Alert(Operator):
         edges = [0, *cuts.tolist(), n]
         at = np.searchsorted(fresh, edges)
         return [(a, b, fresh[i:j]) for a, b, i, j in zip(edges, edges[1:], at, at[1:])]
+
+    def _first_unknown(self, work: _Work, fresh: Array) -> int | None:
+        """The first of the units in which new groups appear of whose id it is not known yet which events were sent."""
+        if not len(fresh) or not self.may_hold:
+            return None
+        ids = self.ids.vocabulary.strings
+        units = zip(fresh.tolist(), self._id_codes(work, fresh).tolist(), work.batch.seq[fresh].tolist())
+        return next((unit for unit, code, seq in units if self.topics.undecided(self, ids[code], seq)), None)
 
     def _resume(self, work: _Work, fresh: Array) -> None:
         """Start new groups, with the level that a topic remembers for the id of their first point."""
@@ -638,7 +671,7 @@ class Alert(Operator):
         return self.topics.guards(self.category)
 
     def _collect(self, ids: Array, level: Array, time: Array, previous: Array, seq: Array) -> None:
-        if not self._remembers:
+        if not self.remembers:
             return
         collect(ids, level.astype(np.int8), np.ascontiguousarray(time), self.memory, previous)
         if self._shares:
@@ -678,11 +711,12 @@ class Alert(Operator):
 
     # -- what comes out
 
-    def _emit(self, work: _Work, found: Array, ids: Array, place: int) -> Iterable[Batch]:
+    def _emit(self, work: _Work, parts: Sequence[tuple[Array, Array]], place: int) -> Iterable[Batch]:
         """Send events (i8[m, 6], with i8[m, 2] of ids and previous levels) and yield their data with what is added.
 
         place: that of the first unit, see Topics.
         """
+        found, ids = (np.concatenate(part) for part in zip(*parts))
         batch, units = work.batch, found[:, UNIT]
         data = batch if len(units) == len(batch) else batch.take(units)
         codes = np.ascontiguousarray(ids[:, 0], np.int32)
@@ -718,12 +752,10 @@ class Alert(Operator):
                 return i, f"{self.name}: {error}"
         raise AssertionError("a template that fails for all events together fails for one")
 
-    def sent(self, events: Events, ids: Array, allowed: Array, seq: Array) -> list[Output]:
-        """What goes out of events that waited, once it is known which of them are inhibited."""
-        self.inhibited += int(np.count_nonzero(~allowed))
-        if not allowed.all():
-            events, ids, seq = events.take(allowed), ids[allowed], seq[allowed]
-        self._collect(ids, events.level, events.time, events.previous, seq)
+    def sent(self, deferred: Deferred) -> list[Output]:
+        """What goes out of events that waited, once it is known that they are not inhibited."""
+        events = deferred.events
+        self._collect(deferred.ids, events.level, events.time, events.previous, deferred.seq)
         return self._outputs(events)
 
     def _outputs(self, events: Events) -> list[Output]:

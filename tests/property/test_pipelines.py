@@ -126,3 +126,35 @@ def test_any_way_gives_the_same(
     assert in_pieces(plain, rows, list(range(len(rows)))) == expected
     assert in_pieces(plain, rows, list(range(len(rows))), workers=2 + len(rows) % 3) == expected
     assert restored(optimised, rows, cut % (len(rows) + 1)) == expected
+
+
+@st.composite
+def inhibitions(draw: st.DrawFn) -> str:
+    """Alerts in chains beside each other that inhibit each other's categories, with ids that several groups share."""
+    some = st.sampled_from
+    dimensions = draw(some(["'host', 'dc'", "'host'", "*"]))
+    lines = [f"var src = stream|from().measurement('m').groupBy({dimensions})"]
+    for i in range(draw(st.integers(1, 4))):
+        above = draw(some(["src", *(f"a{k}" for k in range(i))]))
+        steps = [f"|alert().crit(lambda: {draw(predicates)}).warn(lambda: {draw(predicates)}).log('log{i}')"]
+        steps.append(draw(some(["", ".id('{{ index .Tags \"host\" }}')", ".id('x')", ".id('{{ .Name }}')"])))
+        steps.append(draw(some(["", ".stateChangesOnly()", ".stateChangesOnly(3s)", ".noRecoveries()"])))
+        steps.append(draw(some(["", ".topic('t')", ".topic('u')"])) + draw(some(["", ".levelField('l')"])))
+        steps.append(draw(some(["", ".category('a')", ".category('b')"])))
+        steps.append(draw(some(["", ".inhibit('a')", ".inhibit('b', 'dc')", ".inhibit('a').inhibit('b', 'host')"])))
+        lines.append(f"var a{i} = {above}{''.join(steps)}")
+        lines.append(f"a{i}|httpOut('a{i}')|groupBy('host')|window().period(3s).every(3s)|count('v')|httpOut('c{i}')")
+    if draw(st.booleans()):
+        lines.append("a0|union(src)|httpOut('u')|alert().crit(lambda: count() > 3).log('end').inhibit('a')")
+    return "\n".join(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(script=inhibitions(), points=st.lists(point, min_size=1, max_size=40), cuts=st.lists(st.integers(0, 40)))
+def test_what_is_inhibited_hangs_on_points_alone(script: str, points: list[Any], cuts: list[int]) -> None:
+    rows, task = rows_of(points), tickc.compile(script)
+    expected = in_pieces(task, rows, list(range(len(rows))))
+    assert in_pieces(task, rows, []) == expected
+    assert in_pieces(task, rows, cuts) == expected
+    assert in_pieces(task, rows, cuts, workers=3) == expected
+    assert restored(task, rows, len(cuts) % (len(rows) + 1)) == expected
