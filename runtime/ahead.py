@@ -71,7 +71,7 @@ class Ahead:
 
     def rounds(self, batches: Iterable[Entering]) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each of `batches`, in order; each is to be used up before the next."""
-        if self.workers == 1 or self.graph.keeps_time() or self.graph.may_hold:
+        if self.workers == 1 or self.graph.why_in_turn():
             yield from map(self.graph.feed, batches)
             return
         team = self.graph.team

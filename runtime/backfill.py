@@ -583,9 +583,8 @@ def _notes(run: Run) -> Iterator[str]:
             yield f"{name}: {n:,} events were not delivered: {reason}"
     if run.delivery is not None:
         yield from run.delivery.notes()
-    if (run.options.workers or 1) > 1 and run.graph.keeps_time():
-        names = ", ".join(op.name for op in run.graph.timers)
-        yield f"one thread computed: what the task does hangs on the time that {names} must keep"
+    if (run.options.workers or 1) > 1 and (why := run.graph.why_in_turn()):
+        yield f"one thread computed: {why}"
 
 
 def _of_measurements(reads: Mapping[str, Any]) -> str:

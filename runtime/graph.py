@@ -396,6 +396,14 @@ class Graph:
         """Whether operators may stop within a round until others have come as far."""
         return any(op.may_hold for op in self.operators)
 
+    def why_in_turn(self) -> str:
+        """Why one round has to be over before the next begins; empty where it need not."""
+        if self.keeps_time():
+            return f"what the task does hangs on the time that {', '.join(op.name for op in self.timers)} must keep"
+        if self.may_hold:
+            return "which events reach a topic hangs on what other alerts inhibit"
+        return ""
+
     def worked(
         self,
         i: int,

@@ -101,7 +101,8 @@ class Topics:
         telling = self.sharing(alert.topic) if alert.topic else [alert]
         heard = telling[: telling.index(alert) + 1]
         return any(
-            d.alert in heard and bool(np.any(d.seq[d.ids == d.alert.ids.vocabulary.find(id)] <= seq)) for d in self._deferred
+            d.alert in heard and bool(np.any(d.seq[d.ids == d.alert.ids.vocabulary.find(id)] <= seq))
+            for d in self._deferred
         )
 
     def deliver(self, last: Alert) -> None:

@@ -138,8 +138,7 @@ NOTES: Mapping[str, str] = {
     "begins, while a server remembers levels over a restart of the task; `.ServerInfo` names the host `localhost`; a "
     "template that takes more than 1,000,000 steps fails the task, where Kapacitor goes on for as long as it takes. "
     "Alerts that run side by side see each other's topics and inhibitions in the order of the points, which is left "
-    "to chance in Kapacitor; but a group that begins with the id of another one, in an alert whose `category` some "
-    "alert inhibits, goes on from the last event that was sent before the present record batch.",
+    "to chance in Kapacitor.",
     "deadman": "`stats(interval).align()|derivative('emitted').unit(interval).nonNegative()|alert()` with the texts "
     "of Kapacitor; goes by the clock as `stats` does.",
     "barrier": "Goes by the clock on the wall in Kapacitor, which a replay outruns, so that no barrier ever comes: so "
