@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -478,10 +478,10 @@ def replay(
     clock.tell("loaded the task")
     heed_hangup(loaded.lines)
     graph = loaded.build()
-    given, problems = _recorded(graph, recordings, options)
+    given, left_out = _recorded(graph, recordings, options)
     _replay(loaded, graph, given, results, clock.verbose, {k: options[k] for k in _RUNNING})
     clock.tell("replayed")
-    _tell_problems(problems)
+    _tell_problems(left_out())
 
 
 def _replay_all(
@@ -498,11 +498,11 @@ def _replay_all(
         raise Failure(
             f"{run.batches[0]} is a batch task, which takes recordings of its own", "replay it alone", REFUSED
         )
-    found: list[Problems] = []
+    found: list[Callable[[], Problems]] = []
 
     def given(name: str, graph: Graph) -> Iterable[Any]:
-        entering, problems = _recorded(graph, recordings, o)
-        found.append(problems)
+        entering, left_out = _recorded(graph, recordings, o)
+        found.append(left_out)
         return entering
 
     try:
@@ -513,8 +513,8 @@ def _replay_all(
 
     documents = (f"{json.dumps(name)}:{one.text()}" for name, one in done.items())
     _write_results(results, "{" + ",".join(documents) + "}")
-    for problems in found[:1]:
-        _tell_problems(problems)
+    for left_out in found[:1]:
+        _tell_problems(left_out())
     for graph in run.graphs:
         _tell_handlers(graph, verbose)
         _tell_of_nodes(graph, verbose)
@@ -534,18 +534,21 @@ def _check_input_options(recordings: Sequence[str], options: dict[str, Any]) -> 
 _RUNNING = ("handlers", "allow_exec", "clock", "flush")
 
 
-def _recorded(graph: Graph, recordings: Sequence[str], o: dict[str, Any]) -> tuple[Iterable[Any], Problems]:
-    """What is sent through the graph, and what its source leaves out while it is read."""
+def _recorded(
+    graph: Graph, recordings: Sequence[str], o: dict[str, Any]
+) -> tuple[Iterable[Any], Callable[[], Problems]]:
+    """What is sent through the graph, and a function that tells what has been left out of its source."""
     from tickc.runtime import replay
     from tickc.runtime.sources.base import Problems
     from tickc.runtime.sources.inputs import open_inputs
 
+    problems = Problems()
     if recordings:
-        problems = Problems()
-        return replay.recorded(graph, recordings, problems), problems
+        return replay.recorded(graph, recordings, problems), lambda: problems
     source = open_inputs(o["data"], check_order=False)
     home = (o["db"] or "", o["rp"] or "")
-    return replay.stored(graph, source, home, o["start"], o["stop"], source.problems), source.problems
+    given = replay.stored(graph, source, home, o["start"], o["stop"], problems)
+    return given, lambda: Problems.of([source.problems, problems])
 
 
 def _tell_problems(problems: Problems) -> None:

@@ -181,8 +181,8 @@ def _escaped(text: str, special: str) -> str:
 class History:
     """The points that queries read.
 
-    Rows are appended in any order in a replay, in order of time in a backfill. `dropped` counts, by reason, the
-    points that InfluxDB would not have written.
+    Rows are appended in any order in a replay, in a backfill as `Input.in_time` gives them. `dropped` counts, by
+    reason, the points that InfluxDB would not have written.
     """
 
     def __init__(self, *, whole: bool = False) -> None:

@@ -123,12 +123,13 @@ class Reader:
         origins = np.zeros(len(known.origins) + 1, np.bool_)
         origins[known.matching(measurement)] = True
         series = np.flatnonzero(origins[np.array(known.origin, np.int64)])
-        names = [origin[2] for origin in known.origins]
+        places = list(known.origins)
         tags = [dict(known.tags[s]) for s in series.tolist()]
-        keys = [(names[known.origin[s]], *(t.get(d, "") for d in dims)) for s, t in zip(series.tolist(), tags)]
+        keys = [(places[known.origin[s]][2], *(t.get(d, "") for d in dims)) for s, t in zip(series.tolist(), tags)]
         labels, label = Labels.of(dims, keys)
         _, of = labels.among(final)
-        order = sorted(range(len(series)), key=lambda i: known.key[series[i]], reverse=forth < 0)
+        full = [(known.key[s], places[known.origin[s]]) for s in series.tolist()]
+        order = sorted(range(len(series)), key=full.__getitem__, reverse=forth < 0)
         order.sort(key=lambda i: int(of[label[i]]))
         return Source(series[order], labels, label[order], of, forth)
 

@@ -14,6 +14,7 @@ Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 Conjunct = tuple[str, Operator, str | int | float | bool]
 
 BATCH_ROWS = 65_536  # rows of the batches that sources yield, about: small enough for caches, large enough for kernels
+NEVER, END = -(2**63), 2**63 - 1  # times (ns) before and after all others
 FIRST_KEPT = 10  # problems of which position and reason are kept; the others are only counted
 
 
@@ -61,6 +62,15 @@ class Problems:
     counts: Counter[str] = field(default_factory=Counter)
     first: list[Problem] = field(default_factory=list)
     unit: str = "point"
+
+    @staticmethod
+    def of(parts: Iterable[Problems]) -> Problems:
+        """Those of several sources, in their order."""
+        found = Problems()
+        for part in parts:
+            found.counts.update(part.counts)
+            found.first.extend(part.first[: FIRST_KEPT - len(found.first)])
+        return found
 
     @property
     def total(self) -> int:

@@ -124,8 +124,8 @@ def _packing(head: bytes) -> str | None:
     return "gzip" if head[:2] == b"\x1f\x8b" else "zstd" if head == b"\x28\xb5\x2f\xfd" else None
 
 
-def read_blocks(path: str) -> Iterator[tuple[Block, int]]:
-    """The text of a file and where in the file each block ends; gzip and zstd are decompressed.
+def read_blocks(path: str, size: int = BLOCK) -> Iterator[tuple[Block, int]]:
+    """The text of a file in blocks of `size` bytes, and where in the file each ends; gzip and zstd are decompressed.
 
     Blocks that were released are filled again. Raises OSError, EOFError and zlib.error.
     """
@@ -139,7 +139,7 @@ def read_blocks(path: str) -> Iterator[tuple[Block, int]]:
             import pyarrow as pa
 
             stream = pa.CompressedInputStream(raw, "zstd")
-        size = BLOCK if packing else min(BLOCK, os.path.getsize(path))
+        size = size if packing else min(size, os.path.getsize(path))
         free: deque[Block] = deque()
         while (block := free.pop() if free else Block(size, free=free)).fill(stream):
             yield block, raw.tell()

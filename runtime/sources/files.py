@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.sources.base import BATCH_ROWS, Codes, Conjunct, Problems, SourceError, Wanted, os_reason
-from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, in_nanoseconds, is_text, layout, pieces
+from tickc.runtime.sources.base import BATCH_ROWS, NEVER, Codes, Conjunct, Problems, SourceError, Wanted, os_reason
+from tickc.runtime.sources.columnar import UNIT, Decoder, Defaults, borrowed, in_nanoseconds, is_text, layout, pieces
 from tickc.runtime.sources.prefilter import read_rows, selective, usable
 from tickc.runtime.team import cores
 
@@ -35,7 +35,7 @@ NO_CONSTANTS: Mapping[str, str | None] = {}
 
 @dataclass(frozen=True)
 class Job:
-    """What a reader needs to know besides its file; shared by all files of one input."""
+    """What a reader needs to know besides its file; all but the problems is shared by the files of one input."""
 
     wanted: Wanted
     defaults: Defaults
@@ -80,7 +80,7 @@ class Columnar:
 
     def __init__(self, path: str, job: Job, constants: Mapping[str, str | None] = NO_CONSTANTS) -> None:
         self.path = path
-        self.job = job
+        self.job, self.problems = job, job.problems
         self.constants = constants
         self.size = os.path.getsize(path)
         self.total_rows: int | None = None
@@ -105,6 +105,19 @@ class Columnar:
         """The record batches with the columns of the plan, and where in the file each begins."""
         raise NotImplementedError
 
+    def floor(self) -> int:
+        """See `inputs.Reader`; what the first rows say."""
+        with reading(self.path, self.kind):
+            for batch in self.times():
+                times = in_nanoseconds(batch.column("time"), self.path).drop_null()
+                if len(times):
+                    return int(borrowed(times, np.dtype(np.int64))[0])
+        return NEVER
+
+    def times(self) -> Iterator[Any]:
+        """Record batches from the beginning of the file, with the times at least."""
+        raise NotImplementedError
+
     def _timed(self, table: Any) -> Any:
         """A table or record batch with its times in ns: readers do that in the background."""
         at = table.schema.get_field_index("time")
@@ -122,11 +135,20 @@ class Columnar:
                 rows = decoder.rows(batch, first)
             self.rows_read = first + batch.num_rows
             if not job.sorted:
+                rows, found = until(rows, job.wanted.stop), rows
                 self.last = check_order(rows, self.last, self.path, first)
-                if job.wanted.stop is not None and len(rows) and rows.time[0] >= job.wanted.stop:
-                    self.rows_read = self.total_rows or self.rows_read
-                    return
             yield from pieces(cut(rows, job.wanted, job.sorted), job.batch_rows)
+            if not job.sorted and len(rows) < len(found):
+                self.rows_read = self.total_rows or self.rows_read
+                return
+
+
+def until(rows: Rows, stop: int | None) -> Rows:
+    """The rows before the first one that is not before `stop` (ns): nothing behind it is read of a file in order."""
+    if stop is None:
+        return rows
+    beyond = rows.time >= stop
+    return rows.take(slice(0, int(np.argmax(beyond)))) if beyond.any() else rows
 
 
 def check_order(rows: Rows, latest: int | None, path: str, first: int) -> int | None:
@@ -189,6 +211,12 @@ class Parquet(Columnar):
         file.close()
         return schema
 
+    def floor(self) -> int:
+        for group, _, _ in self.groups()[:1]:
+            low, _ = self._times(self.metadata.row_group(group).column(self._at["time"]).statistics)
+            return NEVER if low is None else low
+        return NEVER
+
     def begin(self, entry: Sequence[Any]) -> None:
         """Give the rows from an entry on: the first row of a row group, and the latest time before it."""
         self.first_row, self.last = entry
@@ -223,14 +251,18 @@ class Parquet(Columnar):
         return pq.ParquetFile(self.path, metadata=self.metadata, read_dictionary=self._repetitive)
 
     @cached_property
+    def _at(self) -> dict[str, int]:
+        """The place of each column in the metadata."""
+        return {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
+
+    @cached_property
     def _repetitive(self) -> list[str]:
         """The columns of text that repeat few strings; Arrow is slow to make a dictionary where the file has none."""
         texts = [c for c in self.plan.columns() if is_text(self.schema.field(c).type)]
         groups = [self.metadata.row_group(g) for g in range(self.metadata.num_row_groups)]
-        at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
 
         def repeats(column: str) -> bool:
-            chunks = [group.column(at[column]) for group in groups]
+            chunks = [group.column(self._at[column]) for group in groups]
             return sum(c.total_uncompressed_size for c in chunks) <= CODE_BYTES * sum(c.num_values for c in chunks)
 
         return [c for c in texts if repeats(c)]
@@ -242,9 +274,8 @@ class Parquet(Columnar):
     def _selective(self, groups: list[RowGroup]) -> list[Conjunct]:
         """The filters that are worth decoding their columns first: all of them, where one lets few rows pass."""
         conjuncts = usable(self.job.wanted.predicate, self.schema)
-        at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
         for g, _, _ in groups[:1]:
-            found = [self.metadata.row_group(g).column(at[c[0]]).statistics for c in conjuncts]
+            found = [self.metadata.row_group(g).column(self._at[c[0]]).statistics for c in conjuncts]
             if any(selective(c, s) for c, s in zip(conjuncts, found)):
                 return conjuncts
         return []
@@ -267,27 +298,26 @@ class Parquet(Columnar):
 
     def groups(self) -> list[RowGroup]:
         """(number, first row, rows) of the row groups that may hold wanted rows, by their statistics."""
-        at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
         kept, first = [], 0
         for g in range(self.metadata.num_row_groups):
             group = self.metadata.row_group(g)
-            if group.num_rows and self._may_match(group, at):
+            if group.num_rows and self._may_match(group):
                 kept.append((g, first, group.num_rows))
             first += group.num_rows
         return kept
 
-    def _may_match(self, group: Any, at: Mapping[str, int]) -> bool:
+    def _may_match(self, group: Any) -> bool:
         wanted = self.job.wanted
         if wanted.start is not None or wanted.stop is not None:
-            low, high = self._times(group.column(at["time"]).statistics)
+            low, high = self._times(group.column(self._at["time"]).statistics)
             if low is not None and wanted.stop is not None and low >= wanted.stop:
                 return False
             if high is not None and wanted.start is not None and high < wanted.start:
                 return False
         return all(
-            _possible(group.column(at[column]).statistics, operator, literal)
+            _possible(group.column(self._at[column]).statistics, operator, literal)
             for column, operator, literal in wanted.predicate
-            if column in at and column in self.schema.names
+            if column in self._at and column in self.schema.names
         )
 
     def _times(self, statistics: Any) -> tuple[int | None, int | None]:
@@ -398,17 +428,24 @@ class Ipc(Columnar):
         make = pa.ipc.open_file if self.random_access else pa.ipc.open_stream
         return make(source, options=options)
 
+    def _read(self, source: Any, columns: list[str]) -> Iterator[Any]:
+        reader = self._reader(source, columns)
+        if self.random_access:
+            return (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return iter(reader)
+
+    def times(self) -> Iterator[Any]:
+        import pyarrow as pa
+
+        with pa.memory_map(self.path) as source:
+            yield from self._read(source, ["time"])
+
     def batches(self) -> Iterator[tuple[Any, int]]:
         import pyarrow as pa
 
         first = 0
         with pa.OSFile(self.path) as source:
-            reader = self._reader(source, self.plan.columns())
-            if self.random_access:
-                numbered = (reader.get_batch(i) for i in range(reader.num_record_batches))
-            else:
-                numbered = iter(reader)
-            for batch in one_ahead(map(self._timed, numbered)):
+            for batch in one_ahead(map(self._timed, self._read(source, self.plan.columns()))):
                 for start in range(0, batch.num_rows, PIECE_ROWS):
                     yield batch.slice(start, PIECE_ROWS), first + start
                 first += batch.num_rows
@@ -465,6 +502,9 @@ class Csv(Columnar):
         wider = {pa.null(): pa.int64(), pa.int64(): pa.float64()}
         self.types[name] = wider.get(before, pa.string()) if name != "time" else pa.string()
         return True
+
+    def times(self) -> Iterator[Any]:
+        return iter(self._reader(["time"]))
 
     def batches(self) -> Iterator[tuple[Any, int]]:
         first = 0

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from tickc.runtime.batch import Rows
-from tickc.runtime.sources.base import BATCH_ROWS, Codes, Conjunct, Problems, SourceError, Wanted, did_you_mean
+from tickc.runtime.kinds import Kind
+from tickc.runtime.sources.base import BATCH_ROWS, NEVER, Codes, Conjunct, Problems, SourceError, Wanted, did_you_mean
 from tickc.runtime.sources.columnar import Defaults
 from tickc.runtime.sources.files import Csv, Ipc, Job, Parquet
 from tickc.runtime.sources.line_protocol import LineFile
+from tickc.runtime.sources.sorting import Lane, Part, by_time, in_order, rounds
 
 ENDINGS = {
     ".parquet": "parquet", ".pq": "parquet", ".parq": "parquet",
@@ -24,12 +27,12 @@ ENDINGS = {
     ".srpl": "recording",
 }  # fmt: skip
 COMPRESSED = (".gz", ".zst", ".zstd")
-NEVER = -(2**63)  # a time before all others
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Reader(Protocol):
-    """One open file. size, position: bytes in all and used so far, about; total_rows: None where not known before.
+    """One open file. size, position: bytes in all and used so far, about; total_rows: None where not known before;
+    problems: what was left out so far.
 
     A reader that can `begin(entry)` within its file has an attribute `entry`: where it could begin to give the rows
     that it gives now, as JSON holds it.
@@ -38,67 +41,90 @@ class Reader(Protocol):
     path: str
     size: int
     total_rows: int | None
+    problems: Problems
 
     @property
     def position(self) -> int: ...
 
+    def floor(self) -> int:
+        """A time (ns) that no row of a file in order is before, NEVER where only reading the file would tell."""
+        ...
+
     def __iter__(self) -> Iterator[Rows]: ...
 
 
-class Stream:
+class Mark(NamedTuple):
+    """Where a reader could begin to give a piece, the rows before that, and what it had left out behind the piece."""
+
+    entry: Any
+    before: int
+    problems: Problems
+
+
+class Stream(Lane):
     """The rows of a reader, from a place on that another run had reached."""
 
-    def __init__(self, reader: Reader, problems: Problems) -> None:
-        self.reader, self.problems = reader, problems
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self.reader = reader
         self.rows = 0  # given so far
-        self.entry: Any = None  # of the reader
-        self.before = 0  # rows that were given before `entry`
-        self.done = False
+        self.mark = Mark(None, 0, Problems())  # of the last piece that any of them was in
+        self._pieces: Iterator[tuple[Rows, Mark]] | None = None
 
-    def __iter__(self) -> Iterator[Rows]:
-        if self.done:
-            return
-        skip, self.rows = self.rows - self.before, self.before
-        known = self.problems.copy()
-        if self.entry is not None:
-            self.reader.begin(self.entry)  # type: ignore[attr-defined]
+    def next(self) -> tuple[Rows, Mark] | None:
+        if self._pieces is None:
+            self._pieces = self._read()
+        return next(self._pieces, None)
+
+    def given(self, count: int, mark: Any) -> None:
+        self.rows += count
+        self.mark = mark
+
+    def _read(self) -> Iterator[tuple[Rows, Mark]]:
+        entry, before, known = self.mark
+        skip, rows_read = self.rows - before, before
+        problems = self.reader.problems
+        if entry is not None:
+            self.reader.begin(entry)  # type: ignore[attr-defined]
         for rows in self.reader:
-            entry = getattr(self.reader, "entry", None)
-            if entry != self.entry:
-                self.entry, self.before = entry, self.rows
-            self.rows += len(rows)
+            if (own := getattr(self.reader, "entry", None)) != entry:
+                entry, before = own, rows_read
+            rows_read += len(rows)
             if skip:
                 rows, skip = rows.take(slice(skip, None)), max(0, skip - len(rows))
                 if not skip:  # what was left out up to here has been told
-                    self.problems.become(known)
+                    problems.become(known)
             if len(rows):
-                yield rows
-        self.done = True
+                yield rows, Mark(entry, before, problems.copy())
 
     def place(self) -> list[Any]:
         """How far it came, as JSON."""
-        return [self.rows, self.entry, self.before, self.done]
+        done = self.over and not self.held
+        told = self.reader.problems if done else self.mark.problems
+        return [self.rows, self.mark.entry, self.mark.before, told.snapshot(), done]
 
     def go_on(self, place: Sequence[Any]) -> None:
         """Begin where another stream of the same file had come."""
-        self.rows, self.entry, self.before, self.done = place
+        self.rows, entry, before, problems, self.over = place
+        self.reader.problems.restore(problems)
+        self.mark = Mark(entry, before, self.reader.problems.copy())
 
 
 @dataclass
 class Input:
-    """Open files, read one after the other. Iterate once; what was left out is then in `problems`."""
+    """Open files, read one after the other or in the order of time. Iterate once; what was left out is then in
+    `problems`."""
 
     readers: list[Reader]
-    problems: Problems
     codes: Codes
     wanted: Wanted
     sort: bool = False
     ordered: bool = True  # whether the rows of each file are in the order of their times
+    batch_rows: int = BATCH_ROWS
     rows_read: int = 0
 
     def __post_init__(self) -> None:
-        self.streams = [Stream(reader, self.problems) for reader in self.readers]
-        self.reached: dict[int, int] = {}  # the last time of each stream, where they are read in time
+        self.streams = [Stream(reader) for reader in self.readers]
         self._skip = 0  # rows, in order of time, that need not be given
 
     def identity(self) -> list[Any]:
@@ -107,20 +133,20 @@ class Input:
 
     def place(self) -> dict[str, Any]:
         """How far it was read, as JSON."""
-        places = [] if self.sort else [stream.place() for stream in self.streams]
-        problems = None if self.sort else self.problems.snapshot()
-        return {"rows": self.rows_read, "files": places, "problems": problems, "reached": list(self.reached.items())}
+        return {"rows": self.rows_read, "files": [] if self.sort else [stream.place() for stream in self.streams]}
 
     def go_on(self, place: Mapping[str, Any]) -> None:
         """Give the rows that come after the place of another input of the same files; before the first ones."""
         self.rows_read = place["rows"]
         if self.sort:
             self._skip = self.rows_read
-            return
-        self.problems.restore(place["problems"])
-        self.reached = dict(place["reached"])
         for stream, own in zip(self.streams, place["files"]):
             stream.go_on(own)
+
+    @property
+    def problems(self) -> Problems:
+        """What was left out of the files so far, the first places in their order."""
+        return Problems.of(reader.problems for reader in self.readers)
 
     @property
     def size(self) -> int:
@@ -152,34 +178,47 @@ class Input:
         return tags, fields
 
     def __iter__(self) -> Iterator[Rows]:
-        for rows in self._batches():
+        return self._counted(self._batches())
+
+    def in_time(self) -> Iterator[tuple[Rows, int]]:
+        """The rows of all files by time, each batch with a moment (ns): all rows before it have come, this batch
+        included; NEVER where that cannot be told.
+
+        A database keeps the same of what it is given so as of rows in the order of `rounds`: by time, then by file. The
+        order tells where points have series and time in common, and where values of a field differ in type: a point
+        fits if those that were kept before have its types. A round with one type a field decides nothing for itself, as
+        its points cannot contradict each other; so its rows come file after file, which leaves those of one time in
+        order. The rows of other rounds are put in order. Files in no order are read one after the other.
+        """
+        if self.sort or not self.ordered:
+            for rows in self:
+                yield rows, int(rows.time[-1]) if self.sort else NEVER
+            return
+        streams = [stream for stream in self.streams if not stream.over]
+        if len(streams) > 1:
+            for stream in streams:
+                stream.known = stream.reader.floor()
+        for parts in rounds(streams, self.batch_rows):
+            for rows, moment in self._of_round(parts):
+                self.rows_read += len(rows)
+                yield rows, moment
+
+    def _of_round(self, parts: Sequence[Part]) -> Iterator[tuple[Rows, int]]:
+        if not _of_one_type([rows for _, rows in parts]):
+            for rows in in_order(parts, self.batch_rows):
+                yield rows, int(rows.time[-1])
+            return
+        moment = max(int(rows.time[-1]) for _, rows in parts)
+        for i, (lane, rows) in enumerate(parts, 1):
+            yield lane.give(rows), moment if i == len(parts) else NEVER
+
+    def _counted(self, batches: Iterable[Rows]) -> Iterator[Rows]:
+        for rows in batches:
             self.rows_read += len(rows)
             yield rows
 
-    def in_time(self) -> Iterator[tuple[Rows, int]]:
-        """The rows of all files about in the order of their times, each batch with a moment (ns): all rows before it
-        have come, this batch included. NEVER where that cannot be told."""
-        if self.sort or not self.ordered or len(self.readers) == 1:
-            for some in self:
-                yield some, int(some.time[-1]) if len(some) and (self.sort or self.ordered) else NEVER
-            return
-        streams = {i: iter(stream) for i, stream in enumerate(self.streams) if not stream.done}
-        self.reached = reached = {i: self.reached.get(i, NEVER) for i in streams}
-        while streams:
-            i = min(reached, key=reached.__getitem__)
-            rows = next(streams[i], None)
-            if rows is None:
-                del streams[i], reached[i]
-                continue
-            if len(rows):
-                reached[i] = int(rows.time[-1])
-                self.rows_read += len(rows)
-                yield rows, min(reached.values())
-
     def _batches(self) -> Iterator[Rows]:
         if self.sort:
-            from tickc.runtime.sources.sorting import by_time
-
             skip = self._skip
             for rows in by_time((rows for reader in self.readers for rows in reader), self.codes):
                 if skip < len(rows):
@@ -187,7 +226,18 @@ class Input:
                 skip = max(0, skip - len(rows))
             return
         for stream in self.streams:
-            yield from stream
+            while not stream.over:
+                stream.read()
+                yield from (stream.give(rows) for rows, _ in [*stream.held])
+
+
+def _of_one_type(parts: Sequence[Rows]) -> bool:
+    """Whether no field has values of several types in the parts, or there is one part alone."""
+    kinds: dict[str, set[Kind]] = {}
+    for rows in parts:
+        for name, column in rows.fields.items():
+            kinds.setdefault(name, set()).update(column.data)
+    return len(parts) == 1 or all(len(own) < 2 for own in kinds.values())
 
 
 def open_inputs(
@@ -220,15 +270,17 @@ def open_inputs(
     """
     wanted_tags, wanted_fields = columns if columns is not None else (None, None)
     wanted = Wanted(wanted_tags, wanted_fields, measurements, start, stop, tuple(predicate))
-    problems, codes = Problems(), Codes()
-    job = Job(wanted, Defaults(default_measurement, tags, fields), codes, problems, sort or not check_order, batch_rows)
+    codes, defaults = Codes(), Defaults(default_measurement, tags, fields)
+    job = partial(Job, wanted, defaults, codes, sorted=sort or not check_order, batch_rows=batch_rows)
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [
         (path, constants, format or format_of(path)) for given in listed for path, constants in expand(os.fspath(given))
     ]
-    readers = [_open(path, constants, job, form, precision, default_time) for path, constants, form in files]
+    readers = [
+        _open(path, constants, job(Problems()), form, precision, default_time) for path, constants, form in files
+    ]
     ordered = check_order and all(form != "recording" for _, _, form in files)
-    return Input(readers, problems, codes, wanted, sort, ordered)
+    return Input(readers, codes, wanted, sort, ordered, batch_rows)
 
 
 def _open(path: str, constants: Mapping[str, str | None], job: Job, format: str, precision: str,

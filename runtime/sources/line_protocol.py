@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,17 @@ from tickc.runtime.batch import Array, Column, Rows, Text, Vocabulary
 from tickc.runtime.kernel import Kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources import linetext, linevalues, scan
-from tickc.runtime.sources.base import BATCH_ROWS, FIRST_KEPT, Codes, Problem, Problems, SourceError, Wanted, os_reason
+from tickc.runtime.sources.base import (
+    BATCH_ROWS,
+    FIRST_KEPT,
+    NEVER,
+    Codes,
+    Problem,
+    Problems,
+    SourceError,
+    Wanted,
+    os_reason,
+)
 from tickc.runtime.sources.blocks import (
     BLOCK,
     LONGEST_LINE,
@@ -48,9 +58,10 @@ from tickc.runtime.sources.blocks import (
 )
 from tickc.runtime.sources.columnar import constant
 from tickc.runtime.sources.decimals import power_table
-from tickc.runtime.sources.files import Job, check_order, cut, one_ahead
+from tickc.runtime.sources.files import Job, check_order, cut, one_ahead, until
 from tickc.runtime.team import cores
 
+GLIMPSE = 4096  # bytes at the beginning of a file in which its first time is looked for
 INTERPRET = 512 << 10  # bytes: a shorter text is scanned by the interpreter, as loading machine code takes longer
 INTERPRET_COLD = 4 << 20  # the same where there is no machine code yet: compiling takes some seconds
 CELLS = 32 << 20  # cells of a batch at most: rows times columns
@@ -648,10 +659,11 @@ class LineFile:
 
     def __init__(self, path: str, job: Job, *, precision: str = "ns", default_time: int | None = None,
                  recording: bool = False) -> None:  # fmt: skip
-        self.path, self.job, self.recording = path, job, recording
+        self.path, self.job, self.problems, self.recording = path, job, job.problems, recording
         self.in_order = not (recording or job.sorted)
-        self.parser = LineParser(path, job.wanted, job.codes, job.problems, precision=precision,
-                                 default_time=default_time, recording=recording, batch_rows=job.batch_rows)  # fmt: skip
+        self._parser = partial(LineParser, path, precision=precision, default_time=default_time, recording=recording,
+                               batch_rows=job.batch_rows)  # fmt: skip
+        self.parser = self._parser(job.wanted, job.codes, job.problems)
         try:
             self.size = os.path.getsize(path)
             large = self.size > BLOCK or (self.size > BLOCK >> 5 and is_compressed(path))
@@ -662,17 +674,26 @@ class LineFile:
         self.large = large
         self.position = 0
 
+    def floor(self) -> int:
+        """See `inputs.Reader`; what the first lines say, where all of them are good."""
+        problems = Problems()
+        parser = self._parser(Wanted(), Codes(), problems)
+        block = next(self._blocks(GLIMPSE))
+        block.cut()
+        times = [rows.time[0] for rows in parser.rows(parser.scanner().read(block, final=True))]
+        return int(times[0]) if times and not problems else NEVER
+
     def __iter__(self) -> Iterator[Rows]:
         wanted, latest, first = self.job.wanted, None, 0
-        for rows in self._rows():
+        for found in self._rows():
+            rows = until(found, wanted.stop) if self.in_order else found
             if self.in_order:
                 latest = check_order(rows, latest, self.path, first)
-                if wanted.stop is not None and rows.time[0] >= wanted.stop:
-                    return
             first += len(rows)
-            rows = cut(rows, wanted, not self.in_order)
-            if len(rows):
-                yield rows
+            if len(inside := cut(rows, wanted, not self.in_order)):
+                yield inside
+            if len(rows) < len(found):
+                return
 
     def _rows(self) -> Iterator[Rows]:
         """All rows: of a large file the next blocks are read and scanned in other threads."""
@@ -682,11 +703,11 @@ class LineFile:
         threads = 1 if self.recording else cores()  # where a record begins, no line tells
         return parse_blocks(self.parser, one_ahead(blocks), threads)
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self, size: int = BLOCK) -> Iterator[Block]:
         import zlib
 
         try:
-            for block, place in read_blocks(self.path):
+            for block, place in read_blocks(self.path, size):
                 self.position = place
                 yield block
         except EOFError:

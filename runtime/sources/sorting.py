@@ -1,24 +1,26 @@
-"""Rows in order of time, however many: sorted in runs that fit in memory, which are then merged.
+"""Rows in order of time, however many: sorted in runs that fit in memory, and sequences in that order merged.
 
-The order is stable: rows of one time stay as they came. Where there is more than one run, runs are written to temporary
-files, as codes; the vocabularies that all batches of an input share stay in memory.
+The order is that of times; rows of one time stay as they came. Where there is more than one run, runs are written to
+temporary files, as codes; the vocabularies that all batches of an input share stay in memory.
 """
 
 from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from tickc.runtime.batch import Rows, Vocabulary
-from tickc.runtime.sources.base import BATCH_ROWS, Codes, SourceError, os_reason
+from tickc.runtime.sources.base import BATCH_ROWS, END, NEVER, Codes, SourceError, os_reason
 from tickc.runtime.sources.columnar import pieces
 
 RUN_ROWS = 2 << 20
 RUN_CELLS = 24 << 20  # rows times columns of a run, at most
+SAMPLES = 16  # rows in a batch of which times are looked at
 
 
 def by_time(batches: Iterable[Rows], codes: Codes, batch_rows: int = BATCH_ROWS) -> Iterator[Rows]:
@@ -39,20 +41,67 @@ def by_time(batches: Iterable[Rows], codes: Codes, batch_rows: int = BATCH_ROWS)
         return
     if waiting:
         runs.append(_Run(_sorted(waiting), codes, batch_rows))
-    yield from _merge(runs, batch_rows)
+    yield from merged(runs, batch_rows)
 
 
-def _sorted(parts: list[Rows]) -> Rows:
+def _sorted(parts: Sequence[Rows]) -> Rows:
     rows = Rows.concat(parts)
     if len(rows) < 2 or (rows.time[1:] >= rows.time[:-1]).all():
         return rows
     return rows.take(np.argsort(rows.time, kind="stable"))
 
 
-class _Run:
-    """Sorted rows in a temporary file, read back piece by piece. head: those read and not yet used."""
+class Lane:
+    """Rows in order of time that come piece by piece.
+
+    held: pieces that were read and have not been given, each with a mark of the lane's own. known: no row that has not
+    been read is before that time (ns). over: whether all have been read.
+    """
+
+    def __init__(self, known: int = NEVER) -> None:
+        self.held: deque[tuple[Rows, Any]] = deque()
+        self.known = known
+        self.over = False
+
+    def next(self) -> tuple[Rows, Any] | None:
+        """The next piece, not empty, with its mark; None where there is none."""
+        raise NotImplementedError
+
+    def given(self, count: int, mark: Any) -> None:
+        """`count` rows of the piece with this mark leave the lane."""
+
+    def read(self) -> None:
+        """Read the next piece."""
+        piece = self.next()
+        if piece is None:
+            self.over = True
+        else:
+            self.held.append(piece)
+            self.known = int(piece[0].time[-1])
+
+    def ready(self, bound: int, side: Literal["left", "right"]) -> Iterator[Rows]:
+        """The rows held that are before `bound` (ns), or, with "right", not after it."""
+        for rows, _ in self.held:
+            count = int(np.searchsorted(rows.time, bound, side))
+            if count:
+                yield rows if count == len(rows) else rows.take(slice(0, count))
+            if count < len(rows):
+                break
+
+    def give(self, rows: Rows) -> Rows:
+        """`rows`, which are the first of those held, and are held no more."""
+        first, mark = self.held.popleft()
+        if len(rows) < len(first):
+            self.held.appendleft((first.take(slice(len(rows), None)), mark))
+        self.given(len(rows), mark)
+        return rows
+
+
+class _Run(Lane):
+    """Sorted rows in a temporary file, read back piece by piece."""
 
     def __init__(self, rows: Rows, codes: Codes, batch_rows: int) -> None:
+        super().__init__(int(rows.time[0]))
         vocabularies = [codes.name, codes.database, codes.policy, *codes.tags.values()]
         self.shared = {id(v): i for i, v in enumerate(vocabularies)}
         self.vocabularies = vocabularies
@@ -67,20 +116,9 @@ class _Run:
                 f"cannot sort: {os_reason(error)} in {tempfile.gettempdir()}",
                 "set TMPDIR to a folder with room for the input",
             ) from None
-        self.head = self._next()
 
-    @property
-    def more(self) -> bool:
-        """Whether rows are left in the file."""
-        return self.file.tell() < self.end
-
-    def read(self) -> None:
-        """Read the next piece behind the rows of the head."""
-        self.head = Rows.concat([self.head, self._next()])
-
-    def _next(self) -> Rows:
-        rows: Rows = _Unpickler(self.file, self.vocabularies).load()
-        return rows
+    def next(self) -> tuple[Rows, Any] | None:
+        return (_Unpickler(self.file, self.vocabularies).load(), None) if self.file.tell() < self.end else None
 
 
 class _Pickler(pickle.Pickler):
@@ -105,20 +143,58 @@ class _Unpickler(pickle.Unpickler):
         return self.vocabularies[number]
 
 
-def _merge(runs: list[_Run], batch_rows: int) -> Iterator[Rows]:
-    """Merge runs; of equal times, those of an earlier run come first."""
-    while runs:
-        ends = [int(run.head.time[-1]) for run in runs if run.more]
-        bound = min(ends, default=None)
-        ready = []
-        for run in runs:
-            n = len(run.head) if bound is None else int(np.searchsorted(run.head.time, bound, "left"))
-            if n:
-                ready.append(run.head.take(slice(0, n)))
-                run.head = run.head.take(slice(n, None))
-        for run in runs:  # what is at the bound may go on in the file
-            if run.more and (not len(run.head) or run.head.time[-1] == bound):
-                run.read()
-        if ready:
-            yield from pieces(_sorted(ready), batch_rows)
-        runs = [run for run in runs if len(run.head) or run.more]
+Part = tuple[Lane, Rows]
+
+
+def merged(lanes: Iterable[Lane], batch_rows: int = BATCH_ROWS) -> Iterator[Rows]:
+    """The rows of all lanes in order of time, those of one time in the order of the lanes."""
+    for parts in rounds(lanes, batch_rows):
+        yield from in_order(parts, batch_rows)
+
+
+def rounds(lanes: Iterable[Lane], batch_rows: int = BATCH_ROWS) -> Iterator[list[Part]]:
+    """The rows of all lanes from time to time: of each lane, one after the other, the next ones up to a bound.
+
+    The order is that of time, rows of one time in the order of the lanes: of any two rows it says which comes first, so
+    it hangs neither on the pieces that lanes are read in nor on where one begins. A round has all rows up to one of
+    them that no round before had. That is known when no lane can bring one before it: a lane that is `known` up to a
+    time can bring rows of just that time, which are before those of later lanes and after those of earlier ones.
+
+    Whoever takes a round has to let the lanes give its rows before the next. While one lane alone holds rows, its
+    pieces go as they are; a lane is not read before its time has come, and holds about a batch.
+    """
+    lanes = [lane for lane in lanes if not lane.over]
+    while lanes:
+        bound, last = min(((lane.known, i) for i, lane in enumerate(lanes) if not lane.over), default=(END, len(lanes)))
+        parts: list[Part] = []
+        for i, lane in enumerate(lanes):
+            parts.extend((lane, rows) for rows in lane.ready(bound, "right" if i <= last else "left"))
+        count = sum(len(rows) for _, rows in parts)
+        holding = [lane for lane in lanes if lane.held]
+        whole = len(holding) == 1 and count == sum(len(rows) for rows, _ in holding[0].held)
+        if parts and (whole or count >= batch_rows // 4 or last == len(lanes)):
+            yield parts
+        else:
+            lanes[last].read()
+        lanes = [lane for lane in lanes if lane.held or not lane.over]
+
+
+def in_order(parts: Sequence[Part], batch_rows: int) -> Iterator[Rows]:
+    """The rows of a round in its order, in batches of about `batch_rows`; the lanes give them."""
+    while len(parts) > 1:
+        bound = _time_of(batch_rows, parts)
+        counts = [int(np.searchsorted(rows.time, bound, "right")) for _, rows in parts]
+        first = [lane.give(rows.take(slice(0, n))) for n, (lane, rows) in zip(counts, parts) if n]
+        parts = [(lane, rows.take(slice(n, None))) for n, (lane, rows) in zip(counts, parts) if n < len(rows)]
+        yield _sorted(first)
+    for lane, rows in parts:
+        yield lane.give(rows)
+
+
+def _time_of(row: int, parts: Sequence[Part]) -> int:
+    """The time of about the `row`-th row in order of time, or of a later one; END where there are few more."""
+    if sum(len(rows) for _, rows in parts) < 2 * row:
+        return END
+    step = max(row // SAMPLES, 1)
+    times = np.sort(np.concatenate([rows.time[step - 1 :: step] for _, rows in parts]))
+    return int(times[row // step - 1]) if row // step <= len(times) else END

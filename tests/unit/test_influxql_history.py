@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from influxql_points import SECOND, SHARD, WEEK, Point, rows
 
 from tickc.runtime.influxql.history import History
+from tickc.runtime.influxql.points import Reader
 from tickc.runtime.influxql.tree import Measurement
 
 M = Measurement(name="m")
@@ -152,3 +154,15 @@ def test_measurements_are_told_by_database_and_policy() -> None:
     assert types(database="two", policy="b") == {"v": "integer"}
     assert types(database="one", policy="b") == {}
     assert types() == {"v": "float"}  # the stronger of two types
+
+
+def test_series_of_one_key_stand_in_the_order_of_their_places() -> None:
+    """Whichever came first, where a query asks for both."""
+    places = [("", "a"), ("d", ""), ("d", "a")]
+    for some in permutations(places):
+        found = History()
+        for place in some:
+            found.append(rows([point(0, v=1.0)], *place))
+        source = Reader(found).source(Measurement(database="d", policy="a", name="m"), (), (), 1)
+        origins = list(found.series.origins)
+        assert [origins[found.series.origin[s]][:2] for s in source.series] == places
