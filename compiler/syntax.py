@@ -7,14 +7,14 @@ all that walk trees; a chain of one operator, `a OR b OR c …`, is one level, a
 from __future__ import annotations
 
 import sys
-import threading
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tickc.compiler.diagnostics import T107, Source, Span, TickError
+from tickc.compiler.lalr import Grammar, climb
 from tickc.compiler.lexer import Comment, Lexer, Token, format_duration, is_octal, join
 from tickc.compiler.mistakes import MAX_DEPTH, Stop, errors, expected_list
 
@@ -247,15 +247,10 @@ class _Builder:
     sign, a `(`, a name that is declared) it goes to the part that the token belongs to.
     """
 
-    def __init__(self) -> None:
-        self.data = b""
-        self.deepest = 0
-        self.depths: dict[int, int] = {}  # id of a part that has parts -> its depth; the tree keeps the ids alive
-
     def begin(self, data: bytes) -> None:
         self.data = data
         self.deepest = 0
-        self.depths = {}
+        self.depths: dict[int, int] = {}  # id of a part that has parts -> its depth; the tree keeps the ids alive
 
     def deep(self, tree: Tree, *parts: Tree) -> Tree:
         below = [self.depths.get(id(part), 1) for part in parts]
@@ -365,26 +360,18 @@ class _Builder:
         return self.deep(tree, *args)
 
     def climb(self, parts: list[Any]) -> Tree:
-        """Operands and operators in turn, as a tree: operators of higher precedence first, equal ones from the left."""
-        flat: list[Any] = parts[0]
-        values: list[Tree] = [flat[0]]
-        operators: list[Token] = []
-        for operator, operand in zip(flat[1::2], flat[2::2]):
-            while operators and _PRECEDENCE[operators[-1].text] >= _PRECEDENCE[operator.text]:
-                self.fold(values, operators)
-            operators.append(operator)
-            values.append(operand)
-        while operators:
-            self.fold(values, operators)
-        return values[0]
+        return climb(parts[0], _PRECEDENCE, self.binary)
 
-    def fold(self, values: list[Tree], operators: list[Token]) -> None:
-        right, left, token = values.pop(), values.pop(), operators.pop()
-        multiline = self.breaks(left.span.start, right.span.start)
+    def binary(self, left: Tree, operator: Token, right: Tree) -> Tree:
         tree = Binary(
-            op=token.text, left=left, right=right, multiline=multiline, span=token.span, comment=token.comment
+            op=operator.text,
+            left=left,
+            right=right,
+            multiline=self.breaks(left.span.start, right.span.start),
+            span=operator.span,
+            comment=operator.comment,
         )
-        values.append(self.deep(tree, left, right))
+        return self.deep(tree, left, right)
 
     def unary(self, parts: list[Any]) -> Tree:
         sign, operand = parts
@@ -436,54 +423,35 @@ class _Builder:
         return Star(span=token.span, comment=token.comment)
 
 
-class _Grammar:
-    """The parser made of tickscript.lark and its builder; one at a time may use them."""
+@cache
+def _grammar() -> Grammar:
+    return Grammar(Path(__file__).with_name("tickscript.lark"), _Builder())
 
-    def __init__(self) -> None:
-        from lark import Lark
-        from lark.lexer import Lexer
 
-        class Fed(Lexer):
-            """Lark asks for a lexer; tokens are fed to the parser instead."""
+def _run(tokens: list[Token], source: Source) -> list[Tree] | Stop:
+    """The statements of `tokens`, or where and why they are none."""
+    from lark.exceptions import UnexpectedToken
 
-            def __init__(self, conf: Any) -> None: ...
-
-            def lex(self, lexer_state: Any, parser_state: Any = None) -> Any:
-                return iter(())
-
-        self.builder = _Builder()
-        self.lock = threading.Lock()
-        text = Path(__file__).with_name("tickscript.lark").read_text(encoding="utf-8")
-        builder: Any = self.builder  # lark wants no more of it than methods by the names of the aliases
-        self.lark = Lark(text, parser="lalr", lexer=Fed, transformer=builder)
-
-    def run(self, tokens: list[Token], source: Source) -> list[Tree] | Stop:
-        """The statements of `tokens`, or where and why they are none."""
-        from lark.exceptions import UnexpectedToken
-
-        with self.lock:
-            self.builder.begin(source.data)
-            parser = self.lark.parse_interactive("")
-            statements: list[Tree] = []
-            for index, token in enumerate(tokens):
-                try:
-                    # lark's tokens are strings with a `type`; the parser looks at the type alone
-                    statements = parser.feed_token(cast(Any, token))
-                except UnexpectedToken:
-                    return Stop(index, expected_list(parser.accepts()))
-                except _TooDeep as deep:
-                    return Stop(index, "", deep.span)
-            _make_room(self.builder.deepest)
-            return statements
+    grammar = _grammar()
+    with grammar.lock:
+        grammar.builder.begin(source.data)
+        parser = grammar.start()
+        statements: list[Tree] = []
+        for index, token in enumerate(tokens):
+            try:
+                statements = parser.feed_token(token)
+            except UnexpectedToken:
+                return Stop(index, expected_list(parser.accepts()))
+            except _TooDeep as deep:
+                return Stop(index, "", deep.span)
+        _make_room(grammar.builder.deepest)
+        return statements
 
 
 def _make_room(depth: int) -> None:
     """Raise Python's recursion limit, for the rest of the process, where a tree is too deep for walks under it."""
     if sys.getrecursionlimit() < (needed := 500 + FRAMES * depth):
         sys.setrecursionlimit(needed)
-
-
-_grammar = cache(_Grammar)
 
 
 def parse(source: Source | str) -> Program:
@@ -495,11 +463,11 @@ def parse(source: Source | str) -> Program:
             [T107.at(None, f"the script is too long: {size}, and {MAX_BYTES >> 20} MiB is the limit")], source
         )
     tokens = Lexer(source).run()
-    result = _grammar().run(tokens, source)
+    result = _run(tokens, source)
     if isinstance(result, list) and not any(token.problem for token in tokens):
         end = tokens[-1]
         return Program(statements=tuple(result), span=Span(0, end.stop), end_comment=end.comment)
-    raise TickError(errors(source, tokens, result, _grammar().run), source)
+    raise TickError(errors(source, tokens, result, _run), source)
 
 
 # ------------------------------------------------------------------------------------------------------------- format

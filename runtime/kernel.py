@@ -34,7 +34,7 @@ def interpreting_is_a_choice() -> bool:
 
 
 def cache_folder() -> Path:
-    """Where machine code and generated modules are kept: `$TICKC_CACHE`, or the user's cache folder."""
+    """Where machine code, generated modules and parsers are kept: `$TICKC_CACHE`, or the user's cache folder."""
     if explicit := os.environ.get("TICKC_CACHE"):
         return Path(explicit)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickc"

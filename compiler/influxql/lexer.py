@@ -1,25 +1,27 @@
 """The lexer of InfluxQL: text -> tokens, one at a time, since only the parser knows where a slash begins a regex.
 
 It follows influxql's scanner.go to the letter where that shows in messages: which characters a token takes, and the
-position that is told. It never fails; what is no token has a type of its own.
+position that is told. It never fails; what is no token has a type that no rule of the grammar takes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
+from functools import cached_property
 
 from tickc.compiler.diagnostics import Span, decode
 from tickc.runtime.influxql.text import KEYWORDS
 
 _TOKEN = re.compile(
     r"""
-      (?P<WS>[ \t\n]+)
+      (?P<_WS>[ \t\n]+)
     | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<DURATIONVAL>[0-9]+[A-Za-zµ][A-Za-zµ0-9]*)
     | (?P<NUMBER>[0-9]*\.[0-9]+|[0-9]+\.)
     | (?P<INTEGER>[0-9]+)
-    | (?P<COMMENT>--[^\n]*\n?|/\*(?s:.*?)\*/)
+    | (?P<_COMMENT>--[^\n]*\n?|/\*(?s:.*?)\*/)
     | (?P<symbol>=~|!=|!~|>=|<=|<>|::|/(?!\*)|[-+*%&|^=<>(),;:.])
     """,
     re.VERBOSE,
@@ -30,11 +32,23 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _REGEX = re.compile(r"/((?:\\/|[^/\n\0])*+)/")
 _LINE_END = re.compile(r"\r\n?")
 
+STATEMENTS = ("SELECT", "DELETE", "SHOW", "CREATE", "DROP", "EXPLAIN", "GRANT", "REVOKE", "ALTER", "SET", "KILL")
+TYPES = ("float", "integer", "unsigned", "string", "boolean")
 
-@dataclass(frozen=True, slots=True)
+_SYMBOLS = {
+    "(": "LPAR", ")": "RPAR", ",": "COMMA", ";": "SEMICOLON", ":": "COLON", "::": "_CAST", ".": "_DOT", "*": "STAR",
+    "+": "SIGN", "-": "SIGN", "=~": "MATCH", "!~": "MATCH", "AND": "OPERATOR", "OR": "OPERATOR",
+}  # fmt: skip
+BLANK = ("_WS", "_COMMENT")
+_OPENED = ("IDENT", "DISTINCT")  # what an opening bracket right behind makes a call
+_STRICT = ("DISTINCT", "_CAST")  # behind these nothing is left out
+_CLAUSES = {"fill": "_FILL", "tz": "_TZ"}
+
+
+@dataclass(slots=True)
 class Token:
-    """type: as messages show it (`SELECT`, `IDENT`, `=`, `EOF`); text: of a literal, unquoted; characters
-    [start, stop); told: the character that messages point at."""
+    """type: the grammar's; text: of a literal, unquoted, or as written; characters [start, stop); told: the character
+    that messages point at."""
 
     type: str
     text: str
@@ -45,16 +59,55 @@ class Token:
     @property
     def shown(self) -> str:
         """The token in messages."""
-        return self.text or ("" if self.type == "COMMENT" else self.type)
+        return self.text or ("" if self.type == "_COMMENT" else self.type)
 
 
 class Lexer:
-    """Reads the tokens of `text`. `at` is the next character; one more than there are once the end has been read."""
+    """Reads the tokens of `text`. `at` is the next character; one more than there are once the end has been read;
+    `last` is the token that the parser was given last."""
 
     def __init__(self, text: str) -> None:
         self.given = text
         self.text = _LINE_END.sub("\n", decode(text.encode("utf-8", "surrogateescape")))
         self.at = 0
+        self.last = Token("", "", 0, -1, 0)
+
+    def next(self, wanted: Container[str]) -> Token:
+        """The next token for a parser that could take those of the types `wanted`."""
+        if "REGEX" in wanted:
+            if self.peek() in (" ", "\t", "\n"):
+                self.token()
+            if self.peek() == "/":
+                self.last = self.regex()
+                return self.last
+        token = self.token()
+        while token.type in BLANK and token.type not in wanted and self.last.type not in _STRICT:
+            token = self.token()
+        self.refine(token, wanted)
+        self.last = token
+        return token
+
+    def refine(self, token: Token, wanted: Container[str]) -> None:
+        """Give a token the type that it has for what stands next to it, and for what is wanted."""
+        close = token.start == self.last.stop
+        match token.type:
+            case "LPAR" if close and self.last.type in _OPENED:
+                token.type = "_OPEN"
+            case "_DOT" | "_CAST" if not close:
+                token.type = "ILLEGAL"
+            case "_DOT":
+                token.type = {".": "SKIP", "/": "_LAST", ":": "_LAST"}.get(self.peek(), "_DOT")
+            case "STAR" | "SIGN" if "OPERATOR" in wanted:
+                token.type = "OPERATOR"
+            case "IDENT" if self.last.type == "_CAST" and token.text.lower() in TYPES:
+                token.type = "TYPE"
+            case "IDENT" if (clause := _CLAUSES.get(token.text.lower())) and clause in wanted:
+                token.type, self.at = clause, token.start  # the word itself comes next
+            case type if type in STATEMENTS and type != "SELECT" and "OTHER" in wanted:
+                token.type = "OTHER"
+                while (end := self.token()).type not in ("SEMICOLON", "$END"):
+                    pass
+                self.at = end.start
 
     def peek(self) -> str:
         """The next character, "" at the end."""
@@ -68,24 +121,31 @@ class Lexer:
             self.at += 1
 
     def token(self) -> Token:
-        """The next token: white space, a comment, EOF and what is ILLEGAL too."""
+        """The next token by itself: white space and comments too."""
         start = self.at
         if start >= len(self.text):
             self.read_end()
-            return Token("EOF", "", min(start, len(self.text)), min(start, len(self.text)), start)
+            return Token("$END", "EOF", min(start, len(self.text)), min(start, len(self.text)), start)
         found = _TOKEN.match(self.text, start)
         if found is None:
             return self.odd(start)
         self.at = found.end()
-        type = found.lastgroup or ""
-        if type == "word":
-            return self.word(found[0], start)
-        if type == "WS" or (found[0].startswith("--") and not found[0].endswith("\n")):
-            self.read_end()
-        if type == "symbol":
-            return Token("!=" if found[0] == "<>" else found[0], "", start, self.at, start)
-        text = "" if type == "COMMENT" else found[0]
-        return Token(type, text.removesuffix(".") if type == "NUMBER" else text, start, self.at, start)
+        type, text = found.lastgroup or "", found[0]
+        match type:
+            case "word":
+                return self.word(text, start)
+            case "symbol":
+                text = "!=" if text == "<>" else text
+                type = _SYMBOLS.get(text, "OPERATOR")
+            case "_WS":
+                self.read_end()
+            case "_COMMENT":
+                if text.startswith("--") and not text.endswith("\n"):
+                    self.read_end()
+                text = ""
+            case "NUMBER":
+                text = text.removesuffix(".")
+        return Token(type, text, start, self.at, start)
 
     def word(self, word: str, start: int) -> Token:
         if self.text.startswith('"', self.at):  # the name in quotes is all that counts
@@ -93,7 +153,7 @@ class Lexer:
         self.read_end()
         stop = start + len(word)
         if (keyword := word.upper()) in KEYWORDS:
-            return Token(keyword, "", start, stop, start)
+            return Token(_SYMBOLS.get(keyword, keyword), keyword, start, stop, start)
         return Token("IDENT", word, start, stop, start)
 
     def odd(self, start: int) -> Token:
@@ -149,6 +209,14 @@ class Lexer:
         self.at = found.end()
         return Token("REGEX", found[1].replace("\\/", "/"), start, self.at, start - 1)
 
+    def before_slash(self, start: int) -> Token | None:
+        """The token that begins at `start`, if a slash follows it."""
+        at, self.at = self.at, start
+        token = self.token()
+        slash = self.peek() == "/"
+        self.at = at
+        return token if slash else None
+
     def place(self, character: int) -> str:
         """Where a character is, in the words of messages."""
         character = max(character, 0)
@@ -157,10 +225,11 @@ class Lexer:
 
     def span(self, start: int, stop: int) -> Span:
         """Characters [start, stop) as bytes of the text that was given."""
-        offsets = self._offsets()
-        return Span(offsets[min(start, len(self.text))], offsets[min(stop, len(self.text))])
+        return Span(self.offsets[min(start, len(self.text))], self.offsets[min(stop, len(self.text))])
 
-    def _offsets(self) -> list[int] | range:
+    @cached_property
+    def offsets(self) -> list[int] | range:
+        """For each character of `text`, and for its end, the byte of the text that was given."""
         if self.given.isascii() and "\r" not in self.given:
             return range(len(self.given) + 1)
         offsets = [0]

@@ -1,17 +1,20 @@
 """The parser of InfluxQL: the text of a script's query -> Select, or QueryError in Kapacitor's words.
 
-By recursive descent, as influxql's parser.go, whose order of looking ahead decides what is an error, and which: where
-white space, a comment or a regex can stand depends on what was looked at before.
+The grammar is influxql.lark. The lexer is told what could stand next, as what a character means depends on that; the
+builder makes the tree, and tells what no grammar can: numbers that are too large, zones that nobody knows. Kapacitor
+stops at the first mistake, which may be one of these, in what stands before the token that does not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tickc.compiler.diagnostics import Span, go_quote
-from tickc.compiler.influxql.lexer import Lexer, Token
+from tickc.compiler.influxql.lexer import BLANK, STATEMENTS, TYPES, Lexer, Token
+from tickc.compiler.lalr import Grammar, climb
 from tickc.runtime.builtins import EvalError
 from tickc.runtime.gotext import parse_duration_influx
 from tickc.runtime.influxql.text import Spans, quote_name, text
@@ -35,20 +38,37 @@ from tickc.runtime.influxql.tree import (
 from tickc.runtime.regex import compile_regex
 
 MAX_BYTES = 256 * 1024  # of a query
-MAX_NESTING = 25  # brackets, calls, signs and subqueries inside one another; Python must read the tree's repr
+MAX_NESTING = 25  # brackets, calls and subqueries inside one another; Python must read the tree's repr
 MAX_DEPTH = 300  # of an expression's tree, which a long run of operators makes deep too
 
-STATEMENTS = ("SELECT", "DELETE", "SHOW", "CREATE", "DROP", "EXPLAIN", "GRANT", "REVOKE", "ALTER", "SET", "KILL")
 PRECEDENCE = {
     "OR": 1, "AND": 2, "=": 3, "!=": 3, "=~": 3, "!~": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "+": 4, "-": 4, "|": 4,
     "^": 4, "*": 5, "/": 5, "%": 5, "&": 5,
 }  # fmt: skip
 CONDITIONS = frozenset(op for op, level in PRECEDENCE.items() if level <= 3)
-TYPES = ("float", "integer", "unsigned", "string", "boolean")
-
-BLANK = ("WS", "COMMENT")
 MAX_INT = (1 << 63) - 1
 MAX_UNSIGNED = (1 << 64) - 1
+
+# What Kapacitor says it expects where tokens of a type could stand; of several types the first counts.
+EXPECTED: dict[str, tuple[str, ...]] = {
+    "OTHER": STATEMENTS,
+    "STRING": ("identifier", "string", "number", "bool"),
+    "NUMBER": ("identifier", "number", "duration", "("),
+    "FROM": ("FROM",),
+    "SEMICOLON": (";",),
+    "RPAR": (")",),
+    "TYPE": ("float", "integer", "string", "boolean", "field", "tag"),
+    "TAG": ("field", "tag"),
+    "ASC": ("identifier", "ASC", "DESC"),
+    "_OPEN": ("(", "identifier"),
+    "IDENT": ("identifier",),
+    "SELECT": ("SELECT",),
+    "BY": ("BY",),
+    "INTEGER": ("integer",),
+    "REGEX": ("regex",),
+    "COLON": (":",),
+    "MEASUREMENT": ("MEASUREMENT",),
+}
 
 _T = TypeVar("_T", bound=Tree)
 
@@ -64,15 +84,18 @@ class QueryError(Exception):
 
 def parse(query: str, spans: Spans | None = None) -> Select:
     """The tree of a query; `spans` is told which bytes of the query each part covers. Raises QueryError."""
-    parser = _Parser(query)
     if len(query) > MAX_BYTES:
         raise QueryError(f"the query is longer than {MAX_BYTES} bytes", Span(0, 0), syntax=False)
-    select = parser.query()
-    if spans is not None:
-        for key, (start, stop) in parser.places.items():
-            span = parser.lexer.span(start, stop)
-            spans[key] = span.start, span.stop
-    return select
+    grammar = _grammar()
+    with grammar.lock:
+        builder: _Builder = grammar.builder
+        builder.begin(Lexer(query))
+        select = _run(grammar, builder)
+        if spans is not None:
+            for key, (first, last) in builder.places.items():
+                span = builder.lexer.span(first.start, last.stop)
+                spans[key] = span.start, span.stop
+        return select
 
 
 def reread(select: Select) -> Select:
@@ -83,158 +106,102 @@ def reread(select: Select) -> Select:
         raise QueryError(f"error parsing query: {error.problem}", error.span, syntax=False) from None
 
 
-class _Parser:
-    """`tokens` are all that were read, `next` is the one to take next: the lexer runs ahead where the parser looked."""
+@cache
+def _grammar() -> Grammar:
+    return Grammar(Path(__file__).with_name("influxql.lark"), _Builder())
 
-    def __init__(self, query: str) -> None:
-        self.lexer = Lexer(query)
-        self.tokens: list[Token] = []
-        self.next = 0
+
+def _run(grammar: Grammar, builder: _Builder) -> Select:
+    from lark.exceptions import UnexpectedToken
+
+    parser = grammar.start()
+    while True:
+        token = builder.lexer.next(parser.choices())
+        try:
+            select: Select | None = parser.feed_token(token)
+        except UnexpectedToken:
+            if token.type == "BADREGEX":
+                builder.wrong("bad regex: ", token)
+            accepted = parser.accepts()
+            expected = next(type for type in EXPECTED if type in accepted)
+            parser.feed_token(Token(expected, "", token.start, token.start, token.told))  # completes what stands before
+            builder.unexpected(token, expected)
+        builder.take(token)
+        if select is not None:
+            return select
+
+
+class _Builder:
+    """Builds the tree: a method for each rule or alias of the grammar, which gets the rule's tokens and parts."""
+
+    def begin(self, lexer: Lexer) -> None:
+        self.lexer = lexer
+        self.last = Token("", "", 0, 0, 0)  # that the parser took
         self.nesting = 0
         self.parts: list[Tree] = []  # all that were made, so that an id stands for one part alone
-        self.places: dict[int, tuple[int, int]] = {}  # id of a part -> its characters
+        self.places: dict[int, tuple[Token, Token]] = {}  # id of a part -> its first and its last token
         self.depths: dict[int, int] = {}
-        self.into: Token | None = None
+        self.target: Token | None = None  # the first INTO
 
-    # tokens
+    def take(self, token: Token) -> None:
+        """The parser has taken the token."""
+        if token.type not in BLANK:
+            self.last = token
+        self.nesting += (token.type in ("LPAR", "_OPEN")) - (token.type == "RPAR")
+        if self.nesting > MAX_NESTING:
+            self.fail(f"the query is nested more than {MAX_NESTING} deep", token, syntax=False)
 
-    def scan(self, read: Callable[[], Token] | None = None) -> Token:
-        """The next token, white space too; `read` reads it where it has not been looked at."""
-        if self.next == len(self.tokens):
-            self.tokens.append((read or self.lexer.token)())
-        self.next += 1
-        return self.tokens[self.next - 1]
+    def part(self, tree: _T, start: Token | Tree, *inside: Tree) -> _T:
+        """`tree`, which begins where `start` does and ends where the last token did."""
+        self.parts.append(tree)
+        self.places[id(tree)] = self.first(start), self.last
+        self.depths[id(tree)] = depth = 1 + max((self.depths[id(part)] for part in inside), default=0)
+        if depth > MAX_DEPTH:
+            self.fail(f"an expression of the query is more than {MAX_DEPTH} deep", self.last, syntax=False)
+        return tree
 
-    def take(self) -> Token:
-        """The next token that is neither white space nor a comment."""
-        while (token := self.scan()).type in BLANK:
-            pass
-        return token
-
-    def back(self) -> None:
-        self.next -= 1
-
-    def peek(self) -> Token:
-        token = self.take()
-        self.back()
-        return token
-
-    def accept(self, type: str) -> Token | None:
-        """The next token, taken, if it is of this type."""
-        if self.peek().type != type:
-            return None
-        return self.scan()
-
-    def adjacent(self, type: str) -> bool:
-        """Whether a token of this type comes next, with nothing before it; it is taken then."""
-        if self.scan().type == type:
-            return True
-        self.back()
-        return False
-
-    def expect(self, type: str, *shown: str) -> Token:
-        token = self.take()
-        if token.type != type:
-            self.unexpected(token, *(shown or (type,)))
-        return token
-
-    def name(self) -> str:
-        return self.expect("IDENT", "identifier").text
-
-    def last(self) -> Token:
-        """The last token taken that means something."""
-        return next(t for t in reversed(self.tokens[: self.next]) if t.type not in BLANK)
+    def first(self, part: Token | Tree) -> Token:
+        return part if isinstance(part, Token) else self.places[id(part)][0]
 
     # messages
 
-    def fail(self, problem: str, token: Token, *, syntax: bool = True) -> NoReturn:
-        raise QueryError(problem, self.lexer.span(token.start, token.stop), syntax=syntax)
+    def fail(self, problem: str, at: Token | Tree, *, syntax: bool = True) -> NoReturn:
+        first = self.first(at)
+        raise QueryError(problem, self.lexer.span(first.start, first.stop), syntax=syntax)
 
     def wrong(self, problem: str, token: Token) -> NoReturn:
         self.fail(f"{problem} {self.lexer.place(token.told)}", token)
 
-    def unexpected(self, token: Token, *expected: str) -> NoReturn:
+    def unexpected(self, token: Token, type: str) -> NoReturn:
+        """Where a token of this type could stand, this one does not fit."""
+        expected = EXPECTED[type]
+        if type == "TYPE" and token.type == "IDENT":
+            expected = (*TYPES, "field", "tag")
         self.wrong(f"found {token.shown}, expected {', '.join(expected)}", token)
-
-    # parts
-
-    def part(self, tree: _T, start: int, *inside: Tree) -> _T:
-        """`tree`, which began at character `start`, with its place and its depth noted."""
-        self.parts.append(tree)
-        self.places[id(tree)] = start, self.last().stop
-        self.depths[id(tree)] = depth = 1 + max((self.depths[id(part)] for part in inside), default=0)
-        if depth > MAX_DEPTH:
-            self.fail(f"an expression of the query is more than {MAX_DEPTH} deep", self.last(), syntax=False)
-        return tree
-
-    def nested(self, read: Callable[[], _T]) -> _T:
-        """What `read` reads, one level deeper."""
-        self.nesting += 1
-        if self.nesting > MAX_NESTING:
-            self.fail(f"the query is nested more than {MAX_NESTING} deep", self.last(), syntax=False)
-        tree = read()
-        self.nesting -= 1
-        return tree
-
-    def separated(self, read: Callable[[], _T], comma: Callable[[], bool]) -> tuple[_T, ...]:
-        """One or more with commas between."""
-        parts = [read()]
-        while comma():
-            parts.append(read())
-        return tuple(parts)
 
     # statements
 
-    def query(self) -> Select:
+    def query(self, parts: list[Select | Token]) -> Select:
         """The only statement, which must be a select."""
-        statements: list[tuple[Select | None, Token]] = []
-        separated = True
-        while (token := self.take()).type != "EOF":
-            if token.type == ";":
-                separated = True
-            elif not separated:
-                self.unexpected(token, ";")
-            else:
-                statements.append((self.statement(token), token))
-                separated = False
-        if len(statements) != 1:
-            problem = f"query must be a single select statement, got {len(statements)} statements"
-            self.fail(problem, statements[1][1] if statements else self.last(), syntax=False)
-        select, first = statements[0]
-        if select is None:
-            written = self.lexer.text[first.start :].rstrip(" \t\n;")
-            self.fail(f"query is not a select statement {go_quote(written)}", first, syntax=False)
-        if self.into is not None:
-            self.fail("the query writes with INTO, which tickc does not do", self.into, syntax=False)
+        if len(parts) != 1:
+            problem = f"query must be a single select statement, got {len(parts)} statements"
+            self.fail(problem, parts[1] if parts else self.lexer.last, syntax=False)
+        (select,) = parts
+        if isinstance(select, Token):
+            written = self.lexer.text[select.start :].rstrip(" \t\n;")
+            self.fail(f"query is not a select statement {go_quote(written)}", select, syntax=False)
+        if self.target is not None:
+            self.fail("the query writes with INTO, which tickc does not do", self.target, syntax=False)
         return select
 
-    def statement(self, first: Token) -> Select | None:
-        """A select, or None for a statement of another kind, of which only the end is looked for."""
-        if first.type == "SELECT":
-            return self.select()
-        if first.type not in STATEMENTS:
-            self.unexpected(first, *STATEMENTS)
-        while self.peek().type not in (";", "EOF"):
-            self.take()
-        return None
-
-    def select(self) -> Select:
-        """The select whose first word has been taken."""
-        start = self.last().start
-        fields = self.separated(self.field, lambda: self.adjacent(","))
-        self.target()
-        self.expect("FROM")
-        sources = self.separated(self.source, self.comma)
-        where = self.expression() if self.accept("WHERE") else None
-        dimensions = self.dimensions()
-        fill = self.fill()
-        ordered, names_time, descending = self.order()
-        limit, offset, slimit, soffset = (self.count(word) for word in ("LIMIT", "OFFSET", "SLIMIT", "SOFFSET"))
+    def select(self, parts: list[Any]) -> Select:
+        first, fields, _, sources, where, dimensions, fill, order, limit, offset, slimit, soffset, zone = parts
+        ordered, names_time, descending = order
         select = Select(
             fields=fields,
             sources=sources,
             where=where,
-            dimensions=dimensions,
+            dimensions=dimensions or (),
             fill=fill,
             ordered=ordered,
             descending=descending,
@@ -242,109 +209,78 @@ class _Parser:
             offset=offset,
             slimit=slimit,
             soffset=soffset,
-            zone=self.zone(),
+            zone=zone,
             order_names_time=names_time,
         )
-        return self.part(select, start)
+        return self.part(select, first)
 
-    def comma(self) -> bool:
-        return self.accept(",") is not None
+    def several(self, parts: list[Any]) -> tuple[Any, ...]:
+        return tuple(parts)
 
-    def field(self) -> Field:
-        expr: Expr | None = self.regex()
-        if expr is None:
-            first = self.peek()
-            expr = self.expression()
-            if op := _condition_in(expr):
-                place = self.lexer.place(first.told)
-                problem = f"invalid operator {op} in SELECT clause {place}; operator is intended for WHERE clause"
-                self.fail(problem, first)
-        alias = self.name() if self.accept("AS") else ""
-        field = self.part(Field(expr, alias), self.places[id(expr)][0], expr)
-        self.adjacent("WS")
-        return field
+    def optional(self, parts: list[Any]) -> Any:
+        """What stands in a clause that may be left out."""
+        return parts[0] if parts else None
 
-    def target(self) -> None:
-        """INTO: it is read to find the mistakes behind it."""
-        if (into := self.accept("INTO")) is None:
-            return
-        self.into = self.into or into
-        if len(self.segments()) < 3 and self.lexer.peek() == ":":
-            self.expect(":")
-            self.expect("MEASUREMENT")
+    def column(self, parts: list[Expr]) -> Expr:
+        (expr,) = parts
+        if op := _condition_in(expr):
+            place = self.lexer.place(self.first(expr).told)
+            problem = f"invalid operator {op} in SELECT clause {place}; operator is intended for WHERE clause"
+            self.fail(problem, expr)
+        return expr
+
+    def field(self, parts: list[Any]) -> Field:
+        expr, *alias = parts
+        return self.part(Field(expr, alias[0].text if alias else ""), expr, expr)
+
+    def into(self, parts: list[Any]) -> None:
+        """It is read to find the mistakes behind it."""
+        if parts:
+            self.target = self.target or parts[0]
 
     # sources
 
-    def source(self) -> Measurement | Select:
-        regex = self.regex()
-        if regex is not None:
-            return self.part(Measurement(regex=regex.pattern), self.places[id(regex)][0])
-        if self.accept("("):
-            self.expect("SELECT")
-            select = self.nested(self.select)
-            self.expect(")")
-            return select
-        start = self.peek().start
-        names = self.segments()
-        regex = self.regex() if len(names) < 3 else None
-        if regex is None:
-            database, policy, name = ["", "", *names][-3:]
-            return self.part(Measurement(database, policy, name), start)
-        database, policy = ["", *names][-2:]
-        return self.part(Measurement(database, policy, regex=regex.pattern), start)
+    def path(self, parts: list[Token]) -> list[Token]:
+        """Up to three names, some left out."""
+        if len(parts) > 3:
+            self.fail(f"too many segments in {_quote_names(_names(parts))} at line 1, char 1", parts[0])
+        return parts
 
-    def segments(self) -> list[str]:
-        """Up to three names with points between, some left out; a regex or a colon may follow the last point."""
-        first = self.peek()
-        names = [self.name()]
-        while self.adjacent("."):
-            following = self.lexer.peek()
-            if following in ("/", ":"):
-                break
-            names.append("" if following == "." else self.name())
-        if len(names) > 3:
-            self.fail(f"too many segments in {_quote_names(names)} at line 1, char 1", first)
-        return names
+    def measurement(self, parts: list[Any]) -> Measurement:
+        match parts:
+            case [Regex(pattern=pattern) as regex]:
+                return self.part(Measurement(regex=pattern), regex)
+            case [path, Regex(pattern=pattern) as regex]:
+                if len(path) == 3:  # then Kapacitor looks for no regex
+                    slash = self.first(regex).start
+                    found = Token("OPERATOR", "/", slash, slash + 1, slash)
+                    self.unexpected(found, "RPAR" if self.nesting else "SEMICOLON")
+                database, policy = ["", *_names(path)][-2:]
+                return self.part(Measurement(database, policy, regex=pattern), path[0])
+        (path,) = parts
+        if len(path) < 3 and (between := self.lexer.before_slash(path[-1].stop)):
+            self.unexpected(between, "REGEX")
+        database, policy, name = ["", "", *_names(path)][-3:]
+        return self.part(Measurement(database, policy, name), path[0])
 
     # clauses
 
-    def dimensions(self) -> tuple[Dimension, ...]:
-        if self.accept("GROUP") is None:
-            return ()
-        self.expect("BY")
-        dimensions = [self.dimension()]
-        while self.adjacent(","):
-            dimensions.append(self.dimension())
-        return tuple(dimensions)
-
-    def dimension(self) -> Dimension:
-        if (regex := self.regex()) is not None:
-            return regex
-        expr = self.expression()
+    def dimension(self, parts: list[Expr]) -> Dimension:
+        (expr,) = parts
         dimension = _dimension(expr)
-        if isinstance(dimension, Bucket):
-            self.part(dimension, self.places[id(expr)][0])
-        self.adjacent("WS")
-        return dimension
+        return self.part(dimension, expr) if isinstance(dimension, Bucket) else dimension
 
-    def call_of(self, name: str) -> tuple[Expr | None, Token]:
-        """The expression that begins with the name, if it comes next, and its first token."""
-        first = self.peek()
-        if first.type != "IDENT" or first.text.lower() != name:
-            return None, first
-        return self.expression(), first
-
-    def fill(self) -> str | float | int | None:
-        expr, first = self.call_of("fill")
+    def fill(self, parts: list[Expr]) -> str | float | int | None:
+        if not parts:
+            return None
+        (expr,) = parts
         match expr:
-            case None:
-                return None
             case Call(args=(value,), bare=False):
                 pass
             case Call(bare=False):
-                self.fail("fill requires an argument, e.g.: 0, null, none, previous, linear", first)
+                self.fail("fill requires an argument, e.g.: 0, null, none, previous, linear", expr)
             case _:
-                self.fail("fill must be a function call", first)
+                self.fail("fill must be a function call", expr)
         if (name := text(value)) in ("null", "none", "previous", "linear"):
             return name
         match value:
@@ -352,217 +288,129 @@ class _Parser:
                 pass
             case Lit(value=float() | int() as number) if isinstance(number, float) or number <= MAX_INT:
                 return number
-        self.fail("expected number argument in fill()", first)
+        self.fail("expected number argument in fill()", expr)
 
-    def zone(self) -> str:
-        expr, first = self.call_of("tz")
+    def zone(self, parts: list[Expr]) -> str:
+        if not parts:
+            return ""
+        (expr,) = parts
         match expr:
-            case None:
-                return ""
             case Call(args=(Lit(value=str() as name),), bare=False):
-                return self.zone_name(name, first)
+                if name in ("", "UTC", "Local"):
+                    return name or "UTC"
+                try:
+                    ZoneInfo(name)
+                except (ValueError, OSError, ZoneInfoNotFoundError):
+                    self.fail(f"unable to find time zone {name}", expr)
+                return name
             case Call(args=(_,), bare=False):
-                self.fail("expected string argument in tz()", first)
+                self.fail("expected string argument in tz()", expr)
             case Call(bare=False):
-                self.fail("tz requires exactly one argument", first)
-        self.fail("tz must be a function call", first)
+                self.fail("tz requires exactly one argument", expr)
+        self.fail("tz must be a function call", expr)
 
-    def zone_name(self, name: str, token: Token) -> str:
-        if name in ("", "UTC", "Local"):
-            return name or "UTC"
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, ZoneInfoNotFoundError):
-            self.fail(f"unable to find time zone {name}", token)
-        return name
-
-    def order(self) -> tuple[bool, bool, bool]:
+    def order(self, parts: list[Any]) -> tuple[bool, bool, bool]:
         """Whether there is an order, whether it names time, whether it descends."""
-        if self.accept("ORDER") is None:
+        if not parts:
             return False, True, False
-        self.expect("BY")
-        first = self.take()
-        match first.type:
-            case "ASC" | "DESC":
-                orders = [(False, first.type == "DESC")]
-            case "IDENT":
-                self.back()
-                orders = [self.sort_field()]
-                if first.text != "time":
-                    self.fail("only ORDER BY time supported at this time", first)
-            case _:
-                self.unexpected(first, "identifier", "ASC", "DESC")
-        while self.comma():
-            orders.append(self.sort_field())
-        if len(orders) > 1:
-            self.fail("only ORDER BY time supported at this time", first)
-        return True, *orders[0]
+        first, *others = parts
+        if others:
+            self.fail("only ORDER BY time supported at this time", first[0])
+        return True, first[0].type == "IDENT", first[-1].type == "DESC"
 
-    def sort_field(self) -> tuple[bool, bool]:
-        self.name()
-        direction = self.accept("ASC") or self.accept("DESC")
-        return True, direction is not None and direction.type == "DESC"
+    def first_sort_field(self, parts: list[Token]) -> list[Token]:
+        if parts[0].type == "IDENT" and parts[0].text != "time":
+            self.fail("only ORDER BY time supported at this time", parts[0])
+        return parts
 
-    def count(self, word: str) -> int:
+    def count(self, parts: list[Token]) -> int:
         """The number behind LIMIT and the like, 0 where there is none; one that is too large is the largest."""
-        if self.accept(word) is None:
-            return 0
-        return _integer(self.expect("INTEGER", "integer").text, MAX_INT)
+        return _integer(parts[0].text, MAX_INT) if parts else 0
 
     # expressions
 
-    def expression(self) -> Expr:
-        """Operands and operators; each goes into the tree as soon as what follows binds no tighter."""
-        operands, ops = [self.operand()], list[str]()
-        while (op := self.peek().type) in PRECEDENCE:
-            self.take()
-            right = self.operand_of_match() if op in ("=~", "!~") else self.operand()
-            self.reduce(operands, ops, PRECEDENCE[op])
-            operands.append(right)
-            ops.append(op)
-        self.reduce(operands, ops, 0)
-        return operands[0]
+    def expr(self, parts: list[Any]) -> Expr:
+        return climb(parts, PRECEDENCE, self.binary)
 
-    def reduce(self, operands: list[Expr], ops: list[str], level: int) -> None:
-        while ops and PRECEDENCE[ops[-1]] >= level:
-            right, left = operands.pop(), operands.pop()
-            tree = self.part(Binary(ops.pop(), left, right), self.places[id(left)][0], left, right)
-            self.places[id(tree)] = self.places[id(left)][0], self.places[id(right)][1]
-            operands.append(tree)
+    def binary(self, left: Expr, op: Token, right: Expr) -> Expr:
+        tree = self.part(Binary(op.text, left, right), left, left, right)
+        self.places[id(tree)] = self.first(left), self.places[id(right)][1]
+        return tree
 
-    def operand_of_match(self) -> Expr:
-        regex = self.regex()
-        if regex is None:
-            self.unexpected(self.take(), "regex")
-        return regex
-
-    def operand(self) -> Expr:
-        token = self.take()
-        start = token.start
-        match token.type:
-            case "(":
-                expr = self.nested(self.expression)
-                self.expect(")")
-                return self.part(Paren(expr), start, expr)
-            case "IDENT":
-                if self.adjacent("("):
-                    return self.nested(lambda: self.call(token.text.lower(), start))
-                self.back()
-                return self.reference()
-            case "DISTINCT":
-                return self.distinct(start)
-            case "STRING":
-                return self.part(Lit(token.text), start)
-            case "NUMBER":
-                return self.part(Lit(self.number(token)), start)
-            case "INTEGER":
-                return self.part(Lit(self.integer(token)), start)
-            case "TRUE" | "FALSE":
-                return self.part(Lit(token.type == "TRUE"), start)
-            case "DURATIONVAL":
-                return self.part(Duration(self.duration(token)), start)
-            case "*":
-                return self.wildcard(start)
-            case "BOUNDPARAM":
-                name = token.text[1:]
-                self.fail(f"missing parameter: {name}" if name else "empty bound parameter", token)
-            case "+" | "-":
-                return self.signed(token)
-        self.unexpected(token, "identifier", "string", "number", "bool")
-
-    def call(self, name: str, start: int) -> Call:
-        """The call whose opening bracket has been taken."""
-        regex = self.regex()
-        if regex is None and self.adjacent(")"):
-            return self.part(Call(name), start)
-        args: list[Expr] = [regex or self.expression()]
-        while self.comma():
-            args.append(self.regex() or self.expression())
-        if not self.adjacent(")"):
-            self.unexpected(self.scan(), ")")
-        return self.part(Call(name, tuple(args)), start, *args)
-
-    def distinct(self, start: int) -> Call:
-        token = self.scan()
-        if token.type == "(":
-            return self.nested(lambda: self.call("distinct", start))
-        if token.type != "WS":
-            self.unexpected(token, "(", "identifier")
-        name = self.expect("IDENT", "identifier")
-        column = self.part(Ref(name.text), name.start)
-        return self.part(Call("distinct", (column,), bare=True), start, column)
-
-    def reference(self) -> Ref:
-        start = self.peek().start
-        name = ".".join(self.segments())
-        type = ""
-        if self.adjacent("::"):
-            token = self.scan()
-            type = token.text.lower() if token.type == "IDENT" else token.type.lower()
-            if token.type == "IDENT" and type not in TYPES:
-                self.unexpected(token, *TYPES, "field", "tag")
-            if token.type not in ("IDENT", "FIELD", "TAG"):
-                self.unexpected(token, "float", "integer", "string", "boolean", "field", "tag")
-        return self.part(Ref(name, type), start)
-
-    def wildcard(self, start: int) -> Wildcard:
-        type = ""
-        if self.adjacent("::"):
-            token = self.scan()
-            if token.type not in ("FIELD", "TAG"):
-                self.unexpected(token, "field", "tag")
-            type = token.type.lower()
-        return self.part(Wildcard(type), start)
-
-    def signed(self, sign: Token) -> Expr:
+    def signed(self, parts: list[Any]) -> Expr:
         """A number or duration with its sign; a sign before all else multiplies."""
-        token = self.peek()
-        if token.type not in ("NUMBER", "INTEGER", "DURATIONVAL", "(", "IDENT"):
-            self.unexpected(token, "identifier", "number", "duration", "(")
-        factor = -1 if sign.type == "-" else 1
-        match operand := self.operand():
+        sign, operand = parts
+        factor = -1 if sign.text == "-" else 1
+        match operand:
             case Lit(value=float() | int() as value):
                 if value > MAX_INT + 1 and factor < 0 and isinstance(value, int):
-                    self.fail(f"constant -{value} underflows int64", token)
-                return self.part(Lit(factor * value), sign.start)
+                    self.fail(f"constant -{value} underflows int64", operand)
+                return self.part(Lit(factor * value), sign)
             case Duration(ns=ns):
-                return self.part(Duration(factor * ns), sign.start)
-        one = self.part(Lit(factor), sign.start)
-        return self.part(Binary("*", one, operand), sign.start, one, operand)
+                return self.part(Duration(factor * ns), sign)
+        one = self.part(Lit(factor), sign)
+        return self.part(Binary("*", one, operand), sign, one, operand)
 
-    def number(self, token: Token) -> float:
-        if (value := float(token.text)) == float("inf"):
-            self.wrong("unable to parse number", token)
-        return value
+    def paren(self, parts: list[Any]) -> Paren:
+        bracket, expr, _ = parts
+        return self.part(Paren(expr), bracket, expr)
 
-    def integer(self, token: Token) -> int:
-        value = _integer(token.text, MAX_UNSIGNED + 1)
+    def call(self, parts: list[Any]) -> Call:
+        name, *args = parts
+        return self.part(Call(name.text.lower(), tuple(args)), name, *args)
+
+    def distinct(self, parts: list[Token]) -> Call:
+        distinct, name = parts
+        column = self.part(Ref(name.text), name)
+        return self.part(Call("distinct", (column,), bare=True), distinct, column)
+
+    def var_ref(self, parts: list[Any]) -> Ref:
+        path, *type = parts
+        return self.part(Ref(".".join(_names(path)), type[0].text.lower() if type else ""), path[0])
+
+    def wildcard(self, parts: list[Token]) -> Wildcard:
+        star, *type = parts
+        return self.part(Wildcard(type[0].text.lower() if type else ""), star)
+
+    # literals
+
+    def string(self, parts: list[Token]) -> Lit:
+        return self.part(Lit(parts[0].text), parts[0])
+
+    def boolean(self, parts: list[Token]) -> Lit:
+        return self.part(Lit(parts[0].type == "TRUE"), parts[0])
+
+    def number(self, parts: list[Token]) -> Lit:
+        if (value := float(parts[0].text)) == float("inf"):
+            self.wrong("unable to parse number", parts[0])
+        return self.part(Lit(value), parts[0])
+
+    def integer(self, parts: list[Token]) -> Lit:
+        value = _integer(parts[0].text, MAX_UNSIGNED + 1)
         if value > MAX_UNSIGNED:
-            self.wrong("unable to parse integer", token)
-        return value
+            self.wrong("unable to parse integer", parts[0])
+        return self.part(Lit(value), parts[0])
 
-    def duration(self, token: Token) -> int:
+    def duration(self, parts: list[Token]) -> Duration:
         try:
-            return parse_duration_influx(token.text)
+            return self.part(Duration(parse_duration_influx(parts[0].text)), parts[0])
         except EvalError as error:
-            self.fail(str(error), token)
+            self.fail(str(error), parts[0])
 
-    def regex(self) -> Regex | None:
-        """A regex, if a slash comes next. The lexer's place counts, even where the parser has looked ahead."""
-        if self.lexer.peek() in (" ", "\t", "\n"):
-            self.adjacent("WS")
-        if self.lexer.peek() != "/":
-            return None
-        token = self.scan(self.lexer.regex)
-        if token.type == "BADREGEX":
-            self.wrong("bad regex: ", token)
-        if token.type != "REGEX":
-            self.unexpected(token, "regex")
+    def regex(self, parts: list[Token]) -> Regex:
         try:
-            compile_regex(token.text)
+            compile_regex(parts[0].text)
         except ValueError as error:
-            self.wrong(str(error), token)
-        return self.part(Regex(token.text), token.start)
+            self.wrong(str(error), parts[0])
+        return self.part(Regex(parts[0].text), parts[0])
+
+    def parameter(self, parts: list[Token]) -> NoReturn:
+        name = parts[0].text[1:]
+        self.fail(f"missing parameter: {name}" if name else "empty bound parameter", parts[0])
+
+
+def _names(path: list[Token]) -> list[str]:
+    return ["" if token.type == "SKIP" else token.text for token in path]
 
 
 def _condition_in(expr: Expr) -> str:

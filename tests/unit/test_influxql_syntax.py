@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from tickc.compiler import check_script, warnings
+from tickc.compiler.diagnostics import Source
 from tickc.compiler.influxql import QueryError, parse, reread
+from tickc.compiler.influxql.parser import MAX_BYTES
 from tickc.runtime import influxql
 from tickc.runtime.influxql.text import Spans, bounded, text, with_dimensions, with_fill
 from tickc.runtime.influxql.tree import Binary, Bucket, Call, Expr, Paren, Select, Tree, Wildcard
@@ -77,6 +81,8 @@ INTO = "the query writes with INTO, which tickc does not do"
         ("SELECT 'x' 'y' FROM m", FAILED + "found y, expected FROM at line 1, char 11", "'y'"),
         ("SELECT a\0 FROM m", FAILED + "found \0, expected FROM at line 1, char 9", "\0"),
         ("SELECT a FROM m WHERE b = 1y", FAILED + "invalid duration", "1y"),
+        ("SELECT a FROM db.rp.m./x/", FAILED + "found /, expected ; at line 1, char 23", "/"),
+        ("SELECT a FROM (SELECT b FROM db.rp.m./x/)", FAILED + "found /, expected ) at line 1, char 38", "/"),
     ],
 )
 def test_mistakes_have_a_place(query: str, message: str, place: str) -> None:
@@ -85,6 +91,68 @@ def test_mistakes_have_a_place(query: str, message: str, place: str) -> None:
     span = caught.value.span
     assert str(caught.value) == message
     assert query.encode()[span.start : span.stop].decode() == place
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT $x 'y' FROM m", "missing parameter: x"),
+        ("SELECT 99999999999999999999 'y' FROM m", "unable to parse integer at line 1, char 8"),
+        ("SELECT a FROM a.b.c.d 'y'", 'too many segments in "a"."b"."c".d at line 1, char 1'),
+        ("SELECT a FROM m WHERE b =~ /(/ 'y'", "error parsing regexp: missing closing ): `(` at line 1, char 27"),
+        ("SELECT a FROM m fill(x) 'y'", "expected number argument in fill()"),
+        ("SELECT a FROM m ORDER BY b, 1", "only ORDER BY time supported at this time"),
+        ("SELECT a FROM m tz('Nowhere') 'y'", "unable to find time zone Nowhere"),
+        (
+            "SELECT a = 1 AS 2 FROM m",
+            "invalid operator = in SELECT clause at line 1, char 8; operator is intended for WHERE clause",
+        ),
+        ("SELECT (a = 1 'y' FROM m", "found y, expected ) at line 1, char 14"),
+        ("SELECT a FROM (SELECT $x FROM m 'y') fill(x)", "missing parameter: x"),
+    ],
+)
+def test_of_two_mistakes_the_first_is_told(query: str, message: str) -> None:
+    """Also where the first is none of the grammar, and the second is the token behind it."""
+    with pytest.raises(QueryError) as caught:
+        parse(query)
+    assert str(caught.value) == FAILED + message
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ('SELECT f( /x/ , /y/ ), distinct\n"a", * FROM /x/ , m', "f(/x/, /y/), DISTINCT a, * FROM /x/, m"),
+        ("SELECT/x/FROM/x/WHERE a=~/x/GROUP BY/x/,/y/", "/x/ FROM /x/ WHERE a =~ /x/ GROUP BY /x/, /y/"),
+        ("SELECT a./b FROM m", "a / b FROM m"),
+        ("SELECT a.::tag, b. c FROM db..m, rp. m", 'a::tag, "b.c" FROM db..m, rp.m'),
+        (
+            "SELECT fill, tz FROM fill WHERE fill(tz) > tz fill(1) tz('UTC')",
+            "fill, tz FROM fill WHERE fill(tz) > tz fill(1) TZ('UTC')",
+        ),
+        ("SELECT a -- b\n, c /* d */ FROM m", "a, c FROM m"),
+        ("SELECT a AS b /* c */, d FROM m", "found ,, expected FROM at line 1, char 22"),
+        ("SELECT a FROM m GROUP BY /x/ , b", "found ,, expected ; at line 1, char 30"),
+        (
+            "SELECT a FROM m, /* c */ n",
+            "error parsing regexp: missing argument to repetition operator: `*` at line 1, char 17",
+        ),
+        ("SELECT a FROM m,/x/", "found ,, expected regex at line 1, char 16"),
+        ("SELECT a FROM m /* c */", "found  , expected regex at line 1, char 16"),
+        ("SELECT f(--c\n) FROM m", "found ), expected identifier, string, number, bool at line 2, char 1"),
+        ("SELECT f(--c\n/x/) FROM m", "found /, expected identifier, string, number, bool at line 2, char 1"),
+        ("SELECT f (a) FROM m", "found (, expected FROM at line 1, char 10"),
+        ("SELECT distinct/**/a FROM m", "found , expected (, identifier at line 1, char 16"),
+        ("SELECT a :: tag FROM m", "found ::, expected FROM at line 1, char 10"),
+        ("SELECT a:: tag FROM m", "found  , expected float, integer, string, boolean, field, tag at line 1, char 11"),
+        ("SELECT a .b FROM m", "found ., expected FROM at line 1, char 10"),
+    ],
+)
+def test_what_stands_next_to_a_token_counts(query: str, read: str) -> None:
+    try:
+        found = text(parse(query)).removeprefix("SELECT ")
+    except QueryError as error:
+        found = str(error).removeprefix(FAILED)
+    assert found == read
 
 
 def test_parts_have_a_place() -> None:
@@ -142,6 +210,62 @@ def all_parts(part: object) -> Iterator[Tree]:
 def test_nesting_and_size_have_limits(query: str) -> None:
     with pytest.raises(QueryError, match=r"nested more than 25 deep|more than 300 deep|longer than 262144 bytes"):
         parse(query)
+
+
+@pytest.mark.parametrize("parts", [("SELECT ", "(", "a", ")", " FROM m"), ("SELECT ", "f(", "a", ")", " FROM m"),
+                                   ("", "SELECT a FROM (", "SELECT a FROM m", ")", "")])  # fmt: skip
+def test_the_last_bracket_that_may_be_open(parts: tuple[str, ...]) -> None:
+    before, opening, inside, closing, behind = parts
+    deepest, deeper = (before + opening * n + inside + closing * n + behind for n in (25, 26))
+    assert text(parse(deepest)) == deepest
+    with pytest.raises(QueryError, match=r"^the query is nested more than 25 deep$") as caught:
+        parse(deeper)
+    assert deeper[: caught.value.span.stop].count("(") == 26
+
+
+def test_the_longest_query() -> None:
+    """Long lists cost no more for each part than short ones, wherever the parts are to be found in the text."""
+    names = ",".join(['"é"'] * 20_000)
+    query = f"SELECT f({names}),{names} FROM {names} WHERE time > 0 "
+    query = query.ljust(MAX_BYTES)
+    spans: Spans = {}
+    select = parse(query, spans)
+    assert len(select.fields) == 20_001
+    assert len(select.sources) == 20_000
+    start, stop = spans[id(select.where)]
+    assert query.encode()[start:stop] == b"time > 0"
+    with pytest.raises(QueryError, match=r"^the query is longer than 262144 bytes$"):
+        parse(query + " ")
+
+
+def test_threads_can_parse_at_once() -> None:
+    query = "SELECT mean(a) FROM (SELECT b FROM m WHERE c =~ /d/), n GROUP BY time(1m), *"
+    expected = parse(query)
+    results: list[Select] = []
+    threads = [threading.Thread(target=lambda: results.extend(parse(query) for _ in range(20))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 80
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "place"),
+    [
+        ("batch|query('SELECT a FROM m WHERE b = \\'x\\' c').period(1m).every(1m)", 1, "c"),
+        ("batch|query('''\nSELECT a\nFROM m\nWHERE b =~ /é(/''').period(1m).every(1m)", 4, "/é(/"),
+        ("batch|query('SELECT a FROM m fill(x) LIMIT').period(1m).every(1m)", 1, "fill"),
+        ("var q = 'SELECT'\nbatch\n    |query(q + ' a').period(1m).every(1m)", 3, "query"),
+    ],
+)
+def test_mistakes_are_shown_in_the_script(script: str, line: int, place: str) -> None:
+    """At the token of the query, if the query stands in the script as one literal."""
+    [found] = warnings(check_script(Source(script)))
+    assert found.span is not None
+    data = script.encode()
+    assert data[found.span.start : found.span.stop].decode() == place
+    assert data[: found.span.start].count(b"\n") + 1 == line
 
 
 @pytest.mark.parametrize(

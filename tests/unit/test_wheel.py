@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"tickc": "tickc", "compiler": "tickc/compiler", "codegen_templates": "tickc/codegen_templates",
            "runtime": "tickc/runtime"}  # fmt: skip
-DATA = {"tickc/py.typed", "tickc/compiler/tickscript.lark", "tickc/codegen_templates/module.py.j2"}
+DATA = {"tickc/py.typed", "tickc/compiler/tickscript.lark", "tickc/compiler/influxql/influxql.lark",
+        "tickc/codegen_templates/module.py.j2"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
