@@ -31,8 +31,18 @@ from tickc.runtime.topics import Deferred, Switch, Topics
 # that the level stays. FORCED: the level is known already and stands in the lowest two bits.
 FORCED = 64
 
-STATE = np.dtype([("level", "i4"), ("known", "i1"), ("flapping", "i1"), ("fired", "i1"), ("begun", "i1"),
-                  ("index", "i8"), ("first", "i8"), ("last", "i8")])  # fmt: skip; half a line of a cache
+STATE = np.dtype(
+    [
+        ("level", "i4"),
+        ("known", "i1"),
+        ("flapping", "i1"),
+        ("fired", "i1"),
+        ("begun", "i1"),
+        ("index", "i8"),
+        ("first", "i8"),
+        ("last", "i8"),
+    ]
+)  # fmt: skip; half a line of a cache
 SETTINGS = np.dtype([("only_changes", "i1"), ("repeat", "i8"), ("flaps", "i1"), ("low", "f8"), ("high", "f8"),
                      ("no_recoveries", "i1"), ("all", "i1")])  # fmt: skip
 MEMORY = np.dtype([("known", "i1"), ("level", "i1"), ("time", "i8")])
