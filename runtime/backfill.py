@@ -25,6 +25,7 @@ from tickc.runtime.graph import Entering, Graph, Output, Source, TaskFailed, ope
 from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Tables
+from tickc.runtime.sinks.behind import Behind
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import BATCH_ROWS, SourceError, Unsuitable
 from tickc.runtime.team import MOST, cores
@@ -170,6 +171,7 @@ class Run:
         """Opens the inputs, files or an InfluxDB; raises SourceError where they cannot be read."""
         self.outside = outside
         self.delivery: Delivery | None = None
+        self.behind: Behind | None = None
         self.handlers: Handlers | None = None
         self.graph = graph
         graph.follow(options.clock)
@@ -193,13 +195,16 @@ class Run:
         self._home = _home(graph)
 
     def deliver(self, inner: Sinks, to: Destination | None) -> Sinks:
-        """`inner`, or, where influxDBOut writes to servers, sinks that do that and leave the rest to `inner`."""
-        if to is None:
-            return inner
-        from tickc.runtime.influxdb.sink import Delivery
+        """`inner`, or, where influxDBOut writes to servers, sinks that do that and leave the rest to `inner`; where
+        several threads compute, another one writes to them."""
+        if to is not None:
+            from tickc.runtime.influxdb.sink import Delivery
 
-        self.delivery = Delivery(inner, self.graph, to, self.outside.settings if self.outside is not None else None)
-        return self.delivery
+            settings = self.outside.settings if self.outside is not None else None
+            inner = self.delivery = Delivery(inner, self.graph, to, settings)
+        if self.options.threads > 1:
+            inner = self.behind = Behind(inner)
+        return inner
 
     def steps(self, sinks: Sinks) -> Iterator[Summary]:
         """Read, compute and write; yields after each batch what was done so far, and at the end the whole summary."""
@@ -261,6 +266,8 @@ class Run:
         """The state between two steps, frozen."""
         from tickc.runtime.snapshot import freeze
 
+        if self.behind is not None:
+            self.behind.settle()
         if self.delivery is not None:
             self.delivery.sync()
         sinks = [asdict(count) for _, count in self._sinks.values()]
@@ -299,6 +306,8 @@ class Run:
 
     def close(self) -> None:
         """Let go of what a run that was broken off holds."""
+        if self.behind is not None:
+            self.behind.stop()
         if self.handlers is not None:
             self.handlers.close(0.0)
         if self.delivery is not None:
