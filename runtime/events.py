@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,8 +13,22 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Column, Groups, Points, Rows, Segments, Text, Vocabulary
 from tickc.runtime.gotemplate import Duration, Missing, Template, TemplateError, parse
+from tickc.runtime.gotemplate.escapers import html_of
+from tickc.runtime.gotemplate.gojson import json_string
+from tickc.runtime.gotext import times_rfc3339nano
 from tickc.runtime.kinds import Kind
-from tickc.runtime.rowtext import Writers, values
+from tickc.runtime.rowtext import (
+    Writers,
+    coded,
+    each,
+    encodable,
+    in_json,
+    joined,
+    json_fields,
+    json_object,
+    json_tags,
+    values,
+)
 
 OK, INFO, WARNING, CRITICAL = range(4)
 LEVELS = ("OK", "INFO", "WARNING", "CRITICAL")
@@ -138,6 +153,7 @@ class Texts:
         self.message = _parsed(message, "message", data_shape="message")
         self.details = _parsed(DEFAULT_DETAILS if details is None else details, "details", True, "details")
         self.plain_details = details if details is not None and "{{" not in details else None
+        self.default_details = details is None
         self.message_can_fail = can_fail(message, "message")
         self.details_can_fail = details is not None and self.plain_details is None
 
@@ -186,19 +202,52 @@ class Events:
         distinct = self.take(first)._rendered(self.texts.message, {})
         return [distinct[i] for i in which.tolist()]
 
-    @cached_property
+    @property
     def details(self) -> list[str]:
         """The events' details; raises TemplateError where the template fails."""
+        return self.details_through(str)
+
+    def details_through(self, write: Callable[[str], str]) -> list[str]:
+        """`write` of each event's details. It escapes: write(a + b) is write(a) + write(b), and ASCII but
+        for control characters and `"&'+<>\\` stays as it is."""
         if self.texts.plain_details is not None:
-            return [self.texts.plain_details] * len(self)
+            return [write(self.texts.plain_details)] * len(self)
+        if self.texts.default_details and encodable(self.point).all():
+            return self._default_details(lambda text: write(html_of(text)))
+        return each(self._details, write)
+
+    @cached_property
+    def _details(self) -> list[str]:
         return self._rendered(self.texts.details, {"Message": self.messages})
+
+    def _default_details(self, write: Callable[[str], str]) -> list[str]:
+        """`write` of the events' records as JSON, which is made part by part, as most are the same in many events."""
+        string = in_json(write)
+        groups, group = self.data.groups, self.data.group.tolist()
+        names = {g: string(group_text(groups[g].id)) for g in set(group)}
+        if isinstance(self.data, Points):
+            tags = each(list(json_tags(self.data.rows)), write)
+        else:
+            own = {g: write(json_object(groups[g].tags)) for g in set(group)}
+            tags = [own[g] for g in group]
+        head, server = json_string(self.texts.task), json.dumps(SERVER, separators=(",", ":"))
+        return joined(
+            [write('{"Name":'), each([name or "" for name in self._names.tolist()], string),
+             write(f',"TaskName":{head},"Group":'), [names[g] for g in group],
+             write(',"Tags":'), tags, write(f',"ServerInfo":{server},"ID":'),
+             coded(self.id, string), write(',"Fields":'), json_fields(self.point, write),
+             write(',"Level":"'), self.levels, write('","Time":"'), times_rfc3339nano(self.time),
+             write('","Duration":'), self.duration.tolist(), write(',"Message":'),
+             each(self.messages, string), write("}\n")],
+            len(self),
+        )  # fmt: skip
 
     def check(self) -> None:
         """Render what may fail; raises TemplateError."""
         if self.texts.message_can_fail:
             _ = self.messages
         if self.texts.details_can_fail:
-            _ = self.details
+            _ = self._details
 
     def _rendered(self, template: Template, more: Mapping[str, Sequence[str]]) -> list[str]:
         """A template's texts. more: values of the record that are known already, by name."""

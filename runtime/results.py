@@ -14,7 +14,7 @@ from tickc.runtime.events import LEVELS, Events
 from tickc.runtime.gotemplate.gojson import json_string
 from tickc.runtime.graph import Output
 from tickc.runtime.nodes.sinks import Write
-from tickc.runtime.rowtext import json_rows, json_times, lines
+from tickc.runtime.rowtext import coded, each, joined, json_rows, json_times, lines
 
 
 class Results:
@@ -94,17 +94,21 @@ def _targets(database: Text, policy: Text) -> list[str]:
 def json_events(events: Events) -> list[str | None]:
     """The JSON of each event, as Kapacitor's log handler writes it; None where its data cannot be encoded."""
     rows = json_rows(events.data)
-    times = json_times(events.time)
+    if None in rows:
+        good = iter(json_events(events.take(np.array([row is not None for row in rows]))))
+        return [None if row is None else next(good) for row in rows]
     recoverable = "true" if events.recoverable else "false"
-    out: list[str | None] = []
-    for i, (id, message, details) in enumerate(zip(events.id.tolist(), events.messages, events.details)):
-        if rows[i] is None:
-            out.append(None)
-            continue
-        out.append(
-            f'{{"id":{json_string(id or "")},"message":{json_string(message)},"details":{json_string(details)},'
-            f'"time":{times[i]},"duration":{events.duration[i]},"level":"{events.levels[i]}",'
-            f'"data":{{"series":[{rows[i]}]}},"previousLevel":"{LEVELS[events.previous[i]]}",'
-            f'"recoverable":{recoverable}}}'
+    return list(
+        joined(
+            ['{"id":', coded(events.id, json_string), ',"message":', each(events.messages, json_string), ',"details":"',
+             events.details_through(_inner_json), '","time":', json_times(events.time), ',"duration":',
+             events.duration.tolist(), ',"level":"', events.levels, '","data":{"series":[', rows,
+             ']},"previousLevel":"', [LEVELS[level] for level in events.previous.tolist()],
+             f'","recoverable":{recoverable}}}'],
+            len(events),
         )
-    return out
+    )  # fmt: skip
+
+
+def _inner_json(text: str) -> str:
+    return json_string(text)[1:-1]

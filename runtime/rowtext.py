@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,33 @@ def coded(text: Text, write: Callable[[str], str]) -> list[str | None]:
     return [table[c] for c in text.codes.tolist()]
 
 
+def each(texts: Sequence[str], write: Callable[[str], str]) -> list[str]:
+    """`write` of each text, once for each distinct one."""
+    table = {text: write(text) for text in set(texts)}
+    return [table[text] for text in texts]
+
+
+def in_json(write: Callable[[str], str]) -> Callable[[str], str]:
+    """What makes `write` of the JSON string of a text; `write` as in `Events.details_through`."""
+    quote = write('"')
+    return lambda text: quote + text + quote if _PLAIN(text) else write(json_string(text))
+
+
+_PLAIN = re.compile(r"[ !#$%()*,\-./0-9:;=?@A-Z\[\]^_a-z{|}~]*").fullmatch
+
+
+def joined(parts: Sequence[str | Sequence[Any]], n: int) -> list[str]:
+    """n texts put together of parts, each a text that is the same in all of them, or one text for each."""
+    form = "".join([part.replace("%", "%%") if isinstance(part, str) else "%s" for part in parts])
+    columns = [part for part in parts if not isinstance(part, str)]
+    return [form % row for row in zip(*columns)] if columns else [form % ()] * n
+
+
+def whole(cells: Iterable[Sequence[Any]]) -> bool:
+    """Whether there is a value in each row of all columns (see `values`)."""
+    return not any(None in column for column in cells)
+
+
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 JSON_VALUES: Writers = {
@@ -77,18 +105,45 @@ def json_points(rows: Rows) -> list[str | None]:
     names = sorted(rows.fields)
     heads = [json_string(name) for name in names]
     cells = [values(rows.fields[name], JSON_VALUES) for name in names]
-    good = encodable(rows).tolist()
-    out: list[str | None] = []
-    measurements = coded(rows.name, json_string)
-    for row, (time, tags) in enumerate(zip(json_times(rows.time), _json_tags(rows))):
-        if not good[row]:
-            out.append(None)
-            continue
-        there = [(h, c[row]) for h, c in zip(heads, cells) if c[row] is not None]
-        columns = ",".join(['"time"', *(h for h, _ in there)])
-        written = ",".join([time, *(v for _, v in there)])
-        out.append(f'{_header(measurements[row] or "", tags)}"columns":[{columns}],"values":[[{written}]]}}')
-    return out
+    measurements, times, tags = coded(rows.name, json_string), json_times(rows.time), json_tags(rows)
+    headers = [_header(name or "", own) for name, own in zip(measurements, tags)]
+    if whole(cells):
+        columns = ",".join(['"time"', *heads])
+        shown = [part for column in cells for part in (",", column)]
+        texts = joined([headers, f'"columns":[{columns}],"values":[[', times, *shown, "]]}"], len(rows))
+    else:
+        texts = []
+        for row, (header, time) in enumerate(zip(headers, times)):
+            there = [(h, c[row]) for h, c in zip(heads, cells) if c[row] is not None]
+            columns = ",".join(['"time"', *(h for h, _ in there)])
+            written = ",".join([time, *(v for _, v in there)])
+            texts.append(f'{header}"columns":[{columns}],"values":[[{written}]]}}')
+    good = encodable(rows)
+    return list(texts) if good.all() else [text if fine else None for text, fine in zip(texts, good.tolist())]
+
+
+def json_fields(rows: Rows, write: Callable[[str], str]) -> list[str]:
+    """`write` of the JSON object of each row's fields (finite numbers only), `write` as in `Events.details_through`."""
+    names = sorted(rows.fields)
+    if not names:
+        return [write("{}")] * len(rows)
+    string = in_json(write)
+    writers = {
+        **JSON_VALUES,
+        Kind.FLOAT: lambda data: [write(text) if "+" in text else text for text in map(str, floats_json(data))],
+        Kind.STRING: lambda data: coded(data, string),
+        Kind.HOLE: lambda n: [write("{}")] * n,
+    }
+    cells = [values(rows.fields[name], writers) for name in names]
+    begin, comma, end = map(write, "{,}")
+    heads = [write(json_string(name) + ":") for name in names]
+    if whole(cells):
+        members = [part for head, column in zip(heads, cells) for part in (comma + head, column)]
+        return joined([begin + heads[0], *members[1:], end], len(rows))
+    return [
+        begin + comma.join([head + value for head, value in zip(heads, row) if value is not None]) + end
+        for row in zip(*cells)
+    ]
 
 
 def json_batches(batch: Segments) -> list[str | None]:
@@ -106,7 +161,7 @@ def json_batches(batch: Segments) -> list[str | None]:
     out: list[str | None] = []
     for j, (start, stop) in enumerate(zip(batch.start.tolist(), batch.stop.tolist())):
         group = batch.groups[int(batch.group[j])]
-        head = _header(json_string(batch.name.at(j) or ""), _json_object(group.tags))
+        head = _header(json_string(batch.name.at(j) or ""), json_object(group.tags))
         if start == stop:
             out.append(head[:-1] + "}" if len(head) > 1 else "{}")
             continue
@@ -143,12 +198,12 @@ def _header(name: str, tags: str) -> str:
     return "{" + "".join(parts)
 
 
-def _json_object(tags: Mapping[str, str]) -> str:
+def json_object(tags: Mapping[str, str]) -> str:
     return "{" + ",".join(f"{json_string(k)}:{json_string(v)}" for k, v in sorted(tags.items())) + "}"
 
 
-def _json_tags(rows: Rows) -> Iterator[str]:
-    """The JSON object of each row's tags."""
+def json_tags(rows: Rows) -> Iterator[str]:
+    """The JSON object of each row's tags, those that are the same in several rows are the same text."""
     names = sorted(rows.tags)
     known: dict[tuple[str | None, ...], str] = {}
     columns = [coded(rows.tags[name], json_string) for name in names]
@@ -197,20 +252,24 @@ def lines(rows: Rows, unit: int = 1) -> list[str]:
     fields = sorted(rows.fields)
     cells = [values(rows.fields[name], LINE_VALUES) for name in fields]
     heads = [name.translate(_FIELD) + "=" for name in fields]
-    tag_cells = [_tag_cells(t, rows.tags[t]) for t in sorted(rows.tags)]
-    stamps = np.sign(rows.time) * (np.abs(rows.time) // unit)
-    out = []
-    for row, (name, stamp) in enumerate(zip(coded(rows.name, _name), stamps.tolist())):
-        key = "".join([name or "", *(c[row] or "" for c in tag_cells)])
-        pairs = ",".join([h + c[row] for h, c in zip(heads, cells) if c[row] is not None])
-        out.append(f"{key} {pairs} {stamp}")
-    return out
+    keys = [_or_empty(coded(rows.name, _name)), *(_tag_cells(t, rows.tags[t]) for t in sorted(rows.tags))]
+    stamps = (np.sign(rows.time) * (np.abs(rows.time) // unit)).tolist()
+    if whole(cells):
+        pairs: Sequence[Any] = [part for head, column in zip(heads, cells) for part in ("," + head, column)]
+        pairs = [heads[0], *pairs[1:]] if heads else []
+    else:
+        pairs = [[",".join([h + v for h, v in zip(heads, row) if v is not None]) for row in zip(*cells)]]
+    return joined([*keys, " ", *pairs, " ", stamps], len(rows))
 
 
-def _tag_cells(name: str, tags: Text) -> list[str | None]:
+def _tag_cells(name: str, tags: Text) -> list[str]:
     """`,name=value` of each row; an empty value is left out."""
     head = f",{name.translate(_TAG)}="
-    return coded(tags, lambda v: head + v.translate(_TAG) if v else "")
+    return _or_empty(coded(tags, lambda v: head + v.translate(_TAG) if v else ""))
+
+
+def _or_empty(texts: Sequence[str | None]) -> list[str]:
+    return [text or "" for text in texts]
 
 
 def json_rows(batch: Points | Segments) -> list[str | None]:

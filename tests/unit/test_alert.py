@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -401,6 +402,28 @@ def test_event_document() -> None:
 def test_default_details_are_those_of_the_template() -> None:
     default, written = documents({}, {"details": DEFAULT_DETAILS})
     assert default["details"] == written["details"] != ""
+
+
+STRANGE = "<>&'\"+`\\ \n\t\x01\u2028\udcff é%s{}"
+
+
+def test_default_details_of_any_event_are_those_of_the_template() -> None:
+    given_rows = rows(
+        [
+            (0, {"host": STRANGE, "zone": "z"}, {"v": 1e25, "n": -3, "s": STRANGE, "b": True}),
+            (1, {"host": "a"}, {"v": 2.5e-9, "s": "plain"}),
+            (2, {"host": "a", "zone": STRANGE}, {"v": math.inf, STRANGE: 1}),
+            (3, {"host": "b"}, {"v": 1.5, "n": 2.5}),
+        ]
+    )
+    for parts in ([given_rows], cut(given_rows, range(5)), cut(given_rows, [2])):
+        default, written = (Results("task"), Results("task"))
+        for results, details in ((default, None), (written, DEFAULT_DETAILS)):
+            node = Alert(name="alert2", task=STRANGE, crit=V > 0, logs=("x",), message=STRANGE, details=details)
+            for out in outputs(parts, node):
+                results.add(out)
+        assert default.text() == written.text()
+        assert len(default.to_json()["alerts"]["x"]) == 3
 
 
 def test_an_event_that_json_cannot_hold_is_left_out() -> None:
