@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -48,14 +48,13 @@ def _lark(path: Path, builder: Any) -> Lark:
     with contextlib.suppress(OSError):  # where it cannot be written, each process works it out
         kept.parent.mkdir(parents=True, exist_ok=True)
         own = kept.with_name(f"{kept.name}-{os.getpid()}-{threading.get_ident()}")
-        with own.open("wb") as f:
-            made.save(f)
-        own.replace(kept)
+        try:
+            with own.open("wb") as f:
+                made.save(f)
+            own.replace(kept)
+        finally:
+            own.unlink(missing_ok=True)
     return made
-
-
-class Operator(Protocol):
-    text: str
 
 
 def climb(flat: Sequence[Any], levels: Mapping[str, int], fold: Callable[[_T, Any, _T], _T]) -> _T:
@@ -64,7 +63,7 @@ def climb(flat: Sequence[Any], levels: Mapping[str, int], fold: Callable[[_T, An
     `fold` makes one of a left side, an operator and a right side.
     """
     values: list[_T] = [flat[0]]
-    operators: list[Operator] = []
+    operators: list[Any] = []
 
     def close(level: int) -> None:
         while operators and levels[operators[-1].text] >= level:

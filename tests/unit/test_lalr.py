@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def test_a_folder_that_cannot_be_written_is_no_error(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TICKC_CACHE", str(tmp_path / "file" / "cache"))
     assert parsed(path) == ["x", "y"]
+
+
+def test_a_full_disk_leaves_nothing_behind(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(parser: Any, file: Any) -> None:
+        file.write(b"some")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lark.Lark.save", full)
+    assert parsed(path) == ["x", "y"]
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
