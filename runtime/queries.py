@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Rows, Segments
+from tickc.runtime.batch import Array, Rows, Segments, Text
 from tickc.runtime.graph import EXAMPLE_DBRPS, NEVER, Graph, TaskFailed
 from tickc.runtime.influxql.evaluate import Evaluator, QueryRefused
 from tickc.runtime.influxql.history import History
@@ -182,6 +182,8 @@ class LocalRuns(Runs):
         super().__init__(graph, NEVER if start is None else start, stop)
         self.started, self.stopped, self.replay = start is not None, stop is not None, replay
         self.evaluators = {q.place: _evaluator(q.op) for q in self.queries}
+        needs = [e.needs() for e in self.evaluators.values()]
+        self.where = needs[0].conjuncts if len(needs) == 1 and not replay else ()
         reach = [e.reach() for e in self.evaluators.values()]
         self.before, self.behind = (max(r[i] for r in reach) for i in range(2))
         self.history = History(whole=replay)
@@ -213,7 +215,7 @@ class LocalRuns(Runs):
             "measurements": _all(n.measurements for n in needs) or ("",),
             "tags": _all(n.tags for n in needs),
             "fields": _all(n.fields for n in needs),
-            "where": needs[0].conjuncts if len(needs) == 1 else (),
+            "where": self.where,
             "start": min(q.next_start() for q in self.queries) - self.before if self.started else None,
             "stop": max(q.until - q.op.offset for q in self.queries) + self.behind if self.stopped else None,
         }
@@ -230,12 +232,21 @@ class LocalRuns(Runs):
 
     def take(self, rows: Rows, horizon: int) -> Iterator[dict[int, Segments]]:
         """Take points; all before `horizon` (ns) have come. Yields batches for `Graph.feed`."""
+        rows = self._asked_for(rows)
         if len(rows):
             self.history.append(rows)
             self.came += len(rows)
             self.first = min(self.first, int(rows.time.min()))
             self.latest = max(self.latest, int(rows.time.max()))
         yield from self.answer(horizon)
+
+    def _asked_for(self, rows: Rows) -> Rows:
+        """The rows that fulfil `where`: of others a source leaves out as many as it likes."""
+        for name, _, value in self.where:
+            tag = rows.tags.get(name, Text.constant("", len(rows)))
+            fitting = tag.codes == tag.vocabulary.find(str(value))
+            rows = rows if fitting.all() else rows.take(fitting)
+        return rows
 
     def answer(self, horizon: int) -> Iterator[dict[int, Segments]]:
         """All points before `horizon` (ns) have come; yields batches where enough have to be worth it."""

@@ -140,7 +140,8 @@ def _names_read(query: Compiled) -> set[str]:
 
 
 def _conjuncts(query: Compiled) -> tuple[Conjunct, ...]:
-    """Comparisons of a tag with a text, where the points of other series change nothing: no columns, no fill.
+    """Comparisons of a tag with a text, where the points of other series change nothing but the types of fields: no
+    columns, no fill.
 
     A name may be that of a field, which is why only one with `::tag` is certain.
     """

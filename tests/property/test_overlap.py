@@ -116,3 +116,15 @@ def test_files_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert [ordered[0], *ordered[1:3]] == [wanted[0], *wanted[1:3]]
     killed_and_resumed(task, source, tmp_path / "killed", chance, 60, **ways)
     assert [digest(tmp_path / "killed"), *left_out(tmp_path / "killed")] == wanted
+
+
+@pytest.mark.parametrize("group", [2, 100])
+def test_points_that_a_condition_leaves_out(tmp_path: Path, group: int) -> None:
+    """They count nowhere for the type of a field, whatever readers let through: here that of the host `a`."""
+    times = [START + second * SECOND for second in range(6)]
+    hosts, numbers = list("bbabab"), [None, None, 1, None, None, None]
+    pq.write_table(pa.table({"time": times, "host": hosts, "v": numbers}), tmp_path / "0.parquet", row_group_size=group)
+    pq.write_table(pa.table({"time": times[3:], "host": ["b"] * 3, "v": [0.5, 1.5, 2.5]}), tmp_path / "1.parquet")
+    query = r"""SELECT sum("v") FROM "db"."rp"."m" WHERE "host"::tag = \'b\' """
+    task = tickc.compile(f"batch|query('{query}').period(1m).every(1m)|httpOut('v')")
+    assert task.backfill(tmp_path)["v"]["sum"].to_pylist() == [4.5]
