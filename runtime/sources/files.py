@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -33,9 +33,18 @@ RowGroup = tuple[int, int, int]
 NO_CONSTANTS: Mapping[str, str | None] = {}
 
 
+def decoders() -> ThreadPoolExecutor:
+    """Threads that decode in the background. The readers of an input share them, as Arrow's allocator keeps some
+    megabytes for each thread."""
+    return ThreadPoolExecutor(max(AHEAD, cores()), thread_name_prefix="tickc-decode")
+
+
 @dataclass(frozen=True)
 class Job:
-    """What a reader needs to know besides its file; all but the problems is shared by the files of one input."""
+    """What a reader needs to know besides its file; the files of one input share all but the problems.
+
+    pool: decodes in the background.
+    """
 
     wanted: Wanted
     defaults: Defaults
@@ -43,6 +52,7 @@ class Job:
     problems: Problems
     sorted: bool = False  # rows will be sorted afterwards: their order in the file is not checked
     batch_rows: int = BATCH_ROWS
+    pool: ThreadPoolExecutor = field(default_factory=decoders)
 
 
 @contextmanager
@@ -239,7 +249,7 @@ class Parquet(Columnar):
             yield from self._filtered(groups, columns, conjuncts)
         elif len(groups) > 1 and max(rows for _, _, rows in groups) * 8 * len(columns) <= GROUP_BYTES:
             tasks = [partial(self._read_group, g, columns) for g, _, _ in groups]
-            for (_, first, _), table in zip(groups, ahead(tasks)):
+            for (_, first, _), table in zip(groups, ahead(tasks, self.job.pool)):
                 yield from _whole(table, first)
         else:
             yield from self._piecewise(groups, columns)
@@ -284,7 +294,7 @@ class Parquet(Columnar):
         self, groups: list[RowGroup], columns: list[str], conjuncts: list[Conjunct]
     ) -> Iterator[tuple[Any, int]]:
         tasks = [partial(read_rows, self.path, first, rows, columns, conjuncts) for _, first, rows in groups]
-        for (_, first, _), table in zip(groups, ahead(tasks)):
+        for (_, first, _), table in zip(groups, ahead(tasks, self.job.pool)):
             yield from _whole(table, first)
 
     def _piecewise(self, groups: list[RowGroup], columns: list[str]) -> Iterator[tuple[Any, int]]:
@@ -292,7 +302,7 @@ class Parquet(Columnar):
         with self._file() as file:
             for group, first, _ in groups:
                 batches = file.iter_batches(PIECE_ROWS, [group], columns, use_threads=threads)
-                for batch in one_ahead(map(self._timed, batches)):
+                for batch in one_ahead(map(self._timed, batches), self.job.pool):
                     yield batch, first
                     first += batch.num_rows
 
@@ -372,33 +382,37 @@ def _possible(statistics: Any, operator: str, literal: Any) -> bool:
     return isinstance(low, float) or not low == high == literal  # statistics leave NaN out, and NaN != anything
 
 
-def ahead(tasks: Sequence[Callable[[], Any]]) -> Iterator[Any]:
+def ahead(tasks: Sequence[Callable[[], Any]], pool: ThreadPoolExecutor) -> Iterator[Any]:
     """The results of the tasks in order; the next two are computed in background threads meanwhile."""
-    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="tickc-decode")
     waiting: deque[Future[Any]] = deque()
-    todo = iter(tasks)
     try:
-        for task in todo:
+        for task in tasks:
             waiting.append(pool.submit(task))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _drop(waiting)
 
 
-def one_ahead(items: Iterator[Any]) -> Iterator[Any]:
+def one_ahead(items: Iterator[Any], pool: ThreadPoolExecutor) -> Iterator[Any]:
     """The same items; the next one is made in a background thread while the last is being used."""
     end = object()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="tickc-decode")
+    coming = pool.submit(next, items, end)
     try:
-        coming = pool.submit(next, items, end)
         while (item := coming.result()) is not end:
             coming = pool.submit(next, items, end)
             yield item
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _drop([coming])
+
+
+def _drop(futures: Collection[Future[Any]]) -> None:
+    """Nobody wants the results; what is being computed is waited for."""
+    for future in futures:
+        future.cancel()
+    wait(futures)
 
 
 class Ipc(Columnar):
@@ -445,7 +459,7 @@ class Ipc(Columnar):
 
         first = 0
         with pa.OSFile(self.path) as source:
-            for batch in one_ahead(map(self._timed, self._read(source, self.plan.columns()))):
+            for batch in one_ahead(map(self._timed, self._read(source, self.plan.columns())), self.job.pool):
                 for start in range(0, batch.num_rows, PIECE_ROWS):
                     yield batch.slice(start, PIECE_ROWS), first + start
                 first += batch.num_rows
@@ -509,7 +523,7 @@ class Csv(Columnar):
     def batches(self) -> Iterator[tuple[Any, int]]:
         first = 0
         self.types = {f.name: f.type for f in self.schema}
-        for batch in one_ahead(map(self._timed, self._reader(self.plan.columns()))):
+        for batch in one_ahead(map(self._timed, self._reader(self.plan.columns())), self.job.pool):
             yield batch, first
             first += batch.num_rows
             self.used = min(self.size, self.position + batch.nbytes)

@@ -15,7 +15,7 @@ from tickc.runtime.batch import Rows
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources.base import BATCH_ROWS, NEVER, Codes, Conjunct, Problems, SourceError, Wanted, did_you_mean
 from tickc.runtime.sources.columnar import Defaults
-from tickc.runtime.sources.files import Csv, Ipc, Job, Parquet
+from tickc.runtime.sources.files import Csv, Ipc, Job, Parquet, decoders
 from tickc.runtime.sources.line_protocol import LineFile
 from tickc.runtime.sources.sorting import Lane, Part, by_time, in_order, rounds
 
@@ -271,7 +271,8 @@ def open_inputs(
     wanted_tags, wanted_fields = columns if columns is not None else (None, None)
     wanted = Wanted(wanted_tags, wanted_fields, measurements, start, stop, tuple(predicate))
     codes, defaults = Codes(), Defaults(default_measurement, tags, fields)
-    job = partial(Job, wanted, defaults, codes, sorted=sort or not check_order, batch_rows=batch_rows)
+    unsorted = sort or not check_order
+    job = partial(Job, wanted, defaults, codes, sorted=unsorted, batch_rows=batch_rows, pool=decoders())
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [
         (path, constants, format or format_of(path)) for given in listed for path, constants in expand(os.fspath(given))

@@ -701,7 +701,7 @@ class LineFile:
         if not self.large:
             return parse_blocks(self.parser, blocks)
         threads = 1 if self.recording else cores()  # where a record begins, no line tells
-        return parse_blocks(self.parser, one_ahead(blocks), threads)
+        return parse_blocks(self.parser, one_ahead(blocks, self.job.pool), threads)
 
     def _blocks(self, size: int = BLOCK) -> Iterator[Block]:
         import zlib

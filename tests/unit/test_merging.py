@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,9 @@ from tickc.runtime.influxql.history import History
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources import open_inputs, parse_lines
 from tickc.runtime.sources.base import NEVER
+from tickc.runtime.sources.files import AHEAD
 from tickc.runtime.sources.sorting import Lane, merged
+from tickc.runtime.team import cores
 
 ENDINGS = ["parquet", "arrow", "arrows", "csv", "lp", "lp.gz"]
 
@@ -143,6 +146,15 @@ def shown(batches: Iterable[tuple[Rows, int]]) -> list[tuple[int, Any]]:
 def by_time(points: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
     """What counts of an order where no two values differ in type."""
     return sorted(points, key=lambda point: point[0])
+
+
+def test_files_that_overlap_share_threads(tmp_path: Path) -> None:
+    for i in range(20):
+        write(tmp_path / f"{i}.parquet", range(i, 100))
+    others = {*threading.enumerate()}
+    given = open_inputs(str(tmp_path / "*.parquet"), default_measurement="m", batch_rows=4).in_time()
+    for _ in zip(given, range(30)):
+        assert 1 <= len({*threading.enumerate()} - others) <= max(AHEAD, cores())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
