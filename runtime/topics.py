@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,6 +48,13 @@ class Switch:
     on: bool
     seq: int
     place: int
+
+    def apply(self) -> int:
+        """Count it; returns by how much more what is inhibited is so (1, 0 or -1)."""
+        on, key = self.alert.on, (self.rule, self.values)
+        before = on[key] > 0
+        on[key] += 1 if self.on else -1
+        return (on[key] > 0) - before
 
 
 UNKNOWN, INHIBITED, ALLOWED = range(3)  # what is decided on an event that was held back
@@ -108,26 +116,47 @@ class Topics:
     def deliver(self, last: Alert) -> None:
         """Decide on the events held back, and send them by way of the last alert; where alerts hold, on those that come
         before the rows at which they do."""
-        steps: list[tuple[int, int, int, int, Any]] = [(c.seq, c.alert.number, c.place, -1, c) for c in self._switches]
-        verdicts = [np.full(len(d.events), UNKNOWN, np.int8) for d in self._deferred]
-        for k, deferred in enumerate(self._deferred):
-            number, places = deferred.alert.number, zip(deferred.seq.tolist(), deferred.place.tolist())
-            steps.extend((seq, number, place, i, k) for i, (seq, place) in enumerate(places))
-        steps.sort(key=lambda step: step[:4])
-        held = [(a.held.seq, a.number, a.held.place) for a in self.alerts if a.held is not None]
-        known = bisect_left(steps, min(held), key=lambda step: step[:3]) if held else len(steps)
-        for _, _, _, i, what in steps[:known]:
-            if isinstance(what, Switch):
-                what.alert.on[what.rule, what.values] += 1 if what.on else -1
-            else:
-                deferred = self._deferred[what]
-                inhibited = self._inhibited(deferred.alert.category, deferred.events.tags[i])
-                verdicts[what][i] = INHIBITED if inhibited else ALLOWED
-        for deferred, verdict in zip(self._deferred, verdicts):
-            deferred.alert.inhibited += int(np.count_nonzero(verdict == INHIBITED))
-            last.outputs.extend(deferred.alert.sent(deferred.take(verdict == ALLOWED)))
-        self._deferred = [d.take(v == UNKNOWN) for d, v in zip(self._deferred, verdicts) if (v == UNKNOWN).any()]
-        self._switches = [step[-1] for step in steps[known:] if isinstance(step[-1], Switch)]
+        switches, deferred = self._switches, self._deferred
+        if not switches and not deferred:
+            return
+        keys = np.concatenate(
+            [
+                np.array([(c.place, c.alert.number, c.seq) for c in switches], np.int64).reshape(-1, 3).T,
+                *(np.array([d.place, np.full(len(d.seq), d.alert.number), d.seq]) for d in deferred),
+            ],
+            axis=1,
+        )
+        edges = np.cumsum([len(switches), *(len(d.seq) for d in deferred)]).tolist()
+        order = np.lexsort(keys)  # a switch stands before what has the same place
+        order = order[: self._before_holds(keys[:, order])]
+        verdicts = np.full(edges[-1], UNKNOWN, np.int8)
+        verdicts[order] = ALLOWED
+        changes = np.flatnonzero(order < len(switches)).tolist()
+        on = sum(n > 0 for alert in self.alerts for n in alert.on.values())
+        for start, stop in pairwise([0, *changes, len(order)]):
+            if start < stop and order[start] < len(switches):
+                on += switches[order[start]].apply()
+                start += 1
+            for event in order[start:stop].tolist() if on else ():
+                k = bisect_right(edges, event) - 1
+                some, i = deferred[k], event - edges[k]
+                if self._inhibited(some.alert.category, some.events.tags[i]):
+                    verdicts[event] = INHIBITED
+        done, *of = np.split(verdicts, edges[:-1])
+        for some, verdict in zip(deferred, of):
+            some.alert.inhibited += int(np.count_nonzero(verdict == INHIBITED))
+            last.outputs.extend(some.alert.sent(some.take(verdict == ALLOWED)))
+        self._deferred = [d.take(v == UNKNOWN) for d, v in zip(deferred, of) if (v == UNKNOWN).any()]
+        self._switches = [switches[i] for i in np.flatnonzero(done == UNKNOWN).tolist()]
+
+    def _before_holds(self, keys: Array) -> int:
+        """How many of the ordered keys (i8[3, n]: place, alert, seq) come before all places at which alerts hold."""
+        held = min(((a.held.seq, a.number, a.held.place) for a in self.alerts if a.held is not None), default=None)
+        if held is None:
+            return keys.shape[1]
+        place, number, seq = keys
+        before = (number < held[1]) | (number == held[1]) & (place < held[2])
+        return int(np.count_nonzero((seq < held[0]) | (seq == held[0]) & before))
 
     def _inhibited(self, category: str, tags: Mapping[str, str]) -> bool:
         return any(
