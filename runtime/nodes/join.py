@@ -58,6 +58,7 @@ from tickc.runtime.nodes.waiting import PAGE, Held, Page, Waiting, message_times
 from tickc.runtime.team import Team
 
 NO_GROUPS = Groups()
+SLACK = 4 * PAGE  # messages that went already and may be kept with those that wait
 AT_ONCE = 4 * PAGE  # sets of which what comes out may be made later, from rows in memory
 _NO_BARRIERS = np.zeros((3, 0), np.int64)
 
@@ -352,9 +353,10 @@ class Join(_Meeting):
             part = sets[:, start : start + PAGE]
             chosen, rows = part[:-1].copy(), list[Batch | None]()
             for parent, number in zip(held, chosen):
-                there = number >= 0
-                rows.append(parent.take(number[there]) if there.any() else None)
-                number[there] = np.arange(int(np.count_nonzero(there)))
+                there = slice(None) if number.min() >= 0 else number >= 0
+                wanted = number[there]
+                rows.append(parent.take(wanted) if len(wanted) else None)
+                number[there] = np.arange(len(wanted))
             yield (self._points if self.streams else self._batches)(rows, chosen, codes[chosen[-1]], seq[part[-1]])
 
     def _let_go(self) -> None:
@@ -363,7 +365,7 @@ class Join(_Meeting):
         for s, (store, waiting, first) in enumerate(zip(self.stores, counts.tolist(), self.taken.tolist())):
             if not waiting:
                 store.keep_from(first)
-            elif len(store) - (store.next - first) > 2 * waiting + PAGE:
+            elif len(store) - (store.next - first) > 2 * waiting + SLACK:
                 crowded.append(s)
         if not crowded:
             return

@@ -7,7 +7,6 @@ between the rounds, so a round costs as much as it brings, however much waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from tickc.runtime.team import Team
 SOURCE, TIME, GROUP, NUMBER, CAME = range(5)  # rows of an i8[4, n] array of messages (i8[5, n]: that wait): parent,
 # rounded time, group, number, and when it came
 EARLIER = 1 << 62
-USED, SPARE, FREE = range(
-    3
-)  # of a pool of entries: how many were ever used, the first of those given back, their count
+# of a pool of entries: how many were ever used, the first of those given back, their count
+USED, SPARE, FREE = range(3)
 _MOST_TIME = 2**63 - 1
 SIDE_BY_SIDE = 10_000  # messages from which parts are at work at once
 
@@ -55,11 +53,15 @@ def arrivals(seq, time, group, at, end, number, unit, offset, out, cause):  # ty
     seq, time: i8[n], group: i4[n], of parent s at at[s]:end[s], numbered from number[s] on; at and number are used up.
     Writes messages i8[4, n] and their seq i8[n].
     """
+    last = when = np.int64(0)  # many messages in a row have one time
     for i in range(seq.size):
         s = earliest(seq, at, end)
         j = at[s]
+        if i == 0 or time[j] != last:
+            last = time[j]
+            when = rounded(last, unit, offset)
         out[SOURCE, i] = s
-        out[TIME, i] = rounded(time[j], unit, offset)
+        out[TIME, i] = when
         out[GROUP, i] = group[j]
         out[NUMBER, i] = number[s]
         cause[i] = seq[j]
@@ -228,11 +230,11 @@ def release(  # type: ignore[no-untyped-def]
 @bare_kernel
 def pair(  # type: ignore[no-untyped-def]
     messages, mine, barriers, first, low, high, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue,
-    back, entries, number, came, link, waiting, out,
+    back, entries, number, came, link, waiting, out, taken,
 ):  # fmt: skip
     """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
 
-    Only of groups low <= g < high, whose messages are those at `mine` (i8[m]); others may be at work at the same time.
+    Only of groups low <= g < high, whose messages are those at `mine` (i4[m]); others may be at work at the same time.
 
     messages: i8[4, n]; barriers: i8[3, k], parents, rounded times and groups: what is known of parents after the
     messages. first: how many messages came before these. drop: leave out sets that lack a parent. Updated: heads, top:
@@ -241,12 +243,11 @@ def pair(  # type: ignore[no-untyped-def]
     entries (queue -1: none); the pool of entries, one for each message that waits: number i8[e], came i8[e], its place
     among all messages, link i4[e], the next of its queue; waiting: i8[parents], how many of each parent do.
 
-    Writes for each set in out: i8[parents + 3, m] the numbers of its messages (-1: none), its time, its group, and what
-    released it: a message, or n and above, a barrier. Returns the number of sets.
+    Writes for each set in out: i8[parents + 3, m], from column `taken` on, the numbers of its messages (-1: none), its
+    time, its group, and what released it: a message, or n and above, a barrier. Returns where the sets end.
     """
     n = messages.shape[1]
     parents = heads.shape[1]
-    taken = 0
     for j in range(mine.size):
         i = mine[j]
         s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
@@ -314,6 +315,46 @@ def pair(  # type: ignore[no-untyped-def]
             out, taken,
         )  # fmt: skip
     return taken
+
+
+@bare_kernel
+def deal(group, place, part, mine, count):  # type: ignore[no-untyped-def]
+    """Deal messages out to parts.
+
+    group: i8[n], for which the place of each (i8[groups]) is put; part: i8[groups]. Writes the messages of each part in
+    mine: i4[parts, n], and how many it has in count: i8[parts].
+    """
+    for p in range(count.size):
+        count[p] = 0
+    for i in range(group.size):
+        g = group[i]
+        p = part[g]
+        group[i] = place[g]
+        mine[p, count[p]] = i
+        count[p] += 1
+
+
+@bare_kernel
+def merge_sets(sets, begin, end, groups, place, out):  # type: ignore[no-untyped-def]
+    """Put the sets of parts in the order in which they were released.
+
+    sets: i8[parents + 3, m], as `pair` writes them, of each part begin[p]:end[p], i8[parts]; what a message or barrier
+    released is all in one part. place: i8[n + 1], zeros, for n messages and barriers. Writes them to out: i8[parents +
+    3, k], with the groups (i8[rows]) in the place of their rows.
+    """
+    rows = sets.shape[0]
+    for p in range(begin.size):
+        for i in range(begin[p], end[p]):
+            place[sets[rows - 1, i] + 1] += 1
+    for cause in range(1, place.size):
+        place[cause] += place[cause - 1]
+    for p in range(begin.size):
+        for i in range(begin[p], end[p]):
+            k = place[sets[rows - 1, i]]
+            place[sets[rows - 1, i]] = k + 1
+            for r in range(rows):
+                out[r, k] = sets[r, i]
+            out[rows - 2, k] = groups[sets[rows - 2, i]]
 
 
 @bare_kernel
@@ -389,22 +430,22 @@ class _Part:
 
 
 class Sets:
-    """Sets that were released, as `pair` writes them, in parts. groups: i8[rows], the group that stands at each row."""
+    """Sets that were released by `causes` messages and barriers, as `pair` writes them: those of each part
+    begin[p]:end[p], i8[parts]. groups: i8[rows], the group that stands at each row."""
 
-    def __init__(self, found: Sequence[Array], groups: Array) -> None:
-        self.found, self.groups = found, groups
+    def __init__(self, sets: Array, begin: Array, end: Array, groups: Array, causes: int) -> None:
+        self.sets, self.begin, self.end, self.groups, self.causes = sets, begin, end, groups, causes
 
     def __len__(self) -> int:
-        return sum(part.shape[1] for part in self.found)
+        return int((self.end - self.begin).sum())
 
     def whole(self) -> Array:
         """i8[parents + 3, n]: the sets in the order in which they were released, with their groups."""
-        if len(self.found) == 1:
-            return self.found[0]
-        sets = np.concatenate(self.found, axis=1)
-        sets = sets[:, np.argsort(sets[-1], kind="stable")]
-        sets[-2] = self.groups[sets[-2]]
-        return sets
+        if len(self.begin) == 1:
+            return self.sets[:, : self.end[0]]
+        out = np.empty((len(self.sets), len(self)), np.int64)
+        merge_sets(self.sets, self.begin, self.end, self.groups, np.zeros(self.causes + 1, np.int64), out)
+        return out
 
 
 class Pairing:
@@ -458,7 +499,8 @@ class Pairing:
         """Note where groups stand with so many rows for each part."""
         parts = len(self.parts)
         self.room, group = room, np.arange(parts * room)
-        self._rows = group % parts * room + group // parts
+        self._part = group % parts
+        self._rows = self._part * room + group // parts
         self._groups_of = np.argsort(self._rows)
 
     def _with_room(self, array: Array, value: int, room: int) -> Array:
@@ -478,29 +520,35 @@ class Pairing:
 
     def take(self, messages: Array, barriers: Array, drop: bool, team: Team) -> Sets:
         """The sets that new messages and then barriers release; both arrays are used up."""
-        n = messages.shape[1]
-        if len(self.parts) > 1:
-            messages[GROUP], barriers[GROUP] = self.rows(messages[GROUP]), self.rows(barriers[GROUP])
-        run = team.map if n >= SIDE_BY_SIDE else map
-        found = list(run(self._take, range(len(self.parts)), repeat(messages), repeat(barriers), repeat(drop)))
-        self.count += n
-        return Sets(found, self._groups_of)
+        n, parts = messages.shape[1], len(self.parts)
+        mine, count = np.empty((parts, n), np.int32), np.full(parts, n)
+        if parts == 1:
+            mine[0] = np.arange(n)
+        else:
+            deal(messages[GROUP], self._rows, self._part, mine, count)
+            barriers[GROUP] = self.rows(barriers[GROUP])
+        room = np.array([int(part.waiting.sum()) for part in self.parts]) + count
+        begin = np.cumsum(room) - room
+        out = np.empty((self.parents + 3, int(room.sum())), np.int64)
 
-    def _take(self, number: int, messages: Array, barriers: Array, drop: bool) -> Array:
-        """`take` for the groups of a part."""
+        def take(p: int) -> int:
+            return self._take(p, messages, mine[p, : count[p]], barriers, drop, out, int(begin[p]))
+
+        end = list((team.map if n >= SIDE_BY_SIDE else map)(take, range(parts)))
+        self.count += n
+        return Sets(out, begin, np.array(end), self._groups_of, n + barriers.shape[1])
+
+    def _take(
+        self, number: int, messages: Array, mine: Array, barriers: Array, drop: bool, out: Array, begin: int
+    ) -> int:
+        """`take` for the groups of a part, whose messages are `mine`; returns where its sets end."""
         part, low, high = self.parts[number], number * self.room, (number + 1) * self.room
-        mine = np.arange(messages.shape[1])
-        if len(self.parts) > 1:
-            mine = np.flatnonzero((messages[GROUP] >= low) & (messages[GROUP] < high))
-        n = len(mine)
-        part.make_room(n)
-        out = np.empty((self.parents + 3, int(part.waiting.sum()) + n), np.int64)
-        taken = pair(
+        part.make_room(len(mine))
+        return pair(
             messages, mine, barriers, self.count, low, high, drop, self.heads, self.top, self.lowest,
             self.cursor, part.slots, part.times, part.later, part.earlier, part.queue, part.back, part.entries,
-            part.number, part.came, part.link, part.waiting, out,
+            part.number, part.came, part.link, part.waiting, out, begin,
         )  # fmt: skip
-        return out[:, :taken]
 
     def left(self) -> Array:
         """i8[5, n]: all messages that wait, and when they came (see `sets_at_the_end`)."""

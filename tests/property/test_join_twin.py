@@ -467,6 +467,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         for module, name, value in (
             (waiting, "PAGE", 4),
             (join, "PAGE", 4),
+            (join, "SLACK", 4),
             (graph, "BUDGET", 0),
             (waiting, "LEAST", 0),
         ):

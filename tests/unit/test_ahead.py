@@ -155,6 +155,7 @@ def test_groups_and_tags_that_appear_while_others_are_read() -> None:
 
 def test_much_is_poured(delays: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "PAGE", 4)
+    monkeypatch.setattr(join, "SLACK", 4)
     monkeypatch.setattr(join, "AT_ONCE", 0)
     monkeypatch.setattr(ahead, "POURING", 2)
     poured: list[int] = []

@@ -308,6 +308,7 @@ def test_rows_beyond_the_budget_wait_in_files(monkeypatch: pytest.MonkeyPatch, f
     for module, name, value in (
         (waiting, "PAGE", 256),
         (join, "PAGE", 256),
+        (join, "SLACK", 256),
         (waiting, "LEAST", 0),
     ):
         monkeypatch.setattr(module, name, value)
@@ -360,6 +361,7 @@ def test_a_side_that_never_comes_is_told() -> None:
 def test_what_the_end_brings_goes_on_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """The points of a join that its end releases need not be in memory together, where its branch is its own."""
     monkeypatch.setattr(join, "PAGE", 10)
+    monkeypatch.setattr(join, "SLACK", 10)
     monkeypatch.setattr(waiting, "PAGE", 10)
     script = """
 var all = stream|from().measurement('m').groupBy('host')
