@@ -20,7 +20,7 @@ import numpy as np
 from tickc.runtime.ahead import Ahead
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.checkpoints import EVERY, Checkpoints, changes
-from tickc.runtime.emitted import Emitted, emitted
+from tickc.runtime.emitted import Reached, emitted
 from tickc.runtime.graph import Entering, Graph, Output, Source, TaskFailed, operators
 from tickc.runtime.nodes.query import Query, queries
 from tickc.runtime.nodes.sinks import HttpOut
@@ -143,7 +143,7 @@ class Summary:
 class Sink(Protocol):
     """Takes what reaches one sink of the script."""
 
-    def write(self, emitted: Emitted) -> None: ...
+    def write(self, emitted: Reached) -> None: ...
 
 
 class Sinks(Protocol):
@@ -192,7 +192,7 @@ class Run:
         self.over = False
         self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
-        self._home = _home(graph)
+        self.home = _home(graph)
 
     def deliver(self, inner: Sinks, to: Destination | None) -> Sinks:
         """`inner`, or, where influxDBOut writes to servers, sinks that do that and leave the rest to `inner`; where
@@ -233,16 +233,19 @@ class Run:
         if self.handlers is not None:
             for output in outputs:
                 self.handlers.take(output)
-        for found in emitted(outputs):
-            sink, count = self._sink(sinks, found.kind, found.name)
-            sink.write(found)
-            count.emissions += found.emissions
-            count.rows += len(found.rows)
+        levels = Counter(level for output in outputs if output.kind == "alert" for level in output.payload.levels)
+        self.put(emitted(outputs), levels, sinks)
+
+    def put(self, found: Iterable[Reached], levels: Mapping[str, int], sinks: Sinks) -> None:
+        """Write what reached the sinks in one round. levels: how many events there were of each."""
+        for some in found:
+            sink, count = self._sink(sinks, some.kind, some.name)
+            sink.write(some)
+            count.emissions += some.emissions
+            count.rows += len(some.rows)
         alerts = self.summary.alerts
-        for output in outputs:
-            if output.kind == "alert":
-                for level, n in Counter(output.payload.levels).items():
-                    alerts[level] = alerts.get(level, 0) + n
+        for level, n in levels.items():
+            alerts[level] = alerts.get(level, 0) + n
         self.summary.points_entered = self.graph.entered
         self.summary.points_read = self._read.popleft() if self._read else self.input.rows_read
 
@@ -334,7 +337,7 @@ class Run:
     def arrived(self, rows: Rows) -> Rows:
         """Rows of the input as they enter the task."""
         self.columns.update(rows.tags, rows.fields)
-        return at_home(rows, self._home)
+        return at_home(rows, self.home)
 
     def _answers(self, runs: LocalRuns) -> Iterator[Entering]:
         """What the queries of a batch task answer about the rows of the input; nothing for rows that wait."""

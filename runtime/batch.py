@@ -21,7 +21,9 @@ from tickc.runtime.vocabulary import Vocabulary
 Array = np.ndarray
 MISSING = int(Kind.MISSING)
 STRING = Kind.STRING
+FEW = 16  # rows up to which a loop costs less than calls of NumPy
 DTYPES = {Kind.FLOAT: np.float64, Kind.INT: np.int64, Kind.BOOL: np.bool_, Kind.DURATION: np.int64}
+_ZERO = bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Text:
     @staticmethod
     def constant(text: str, n: int) -> Text:
         """`n` times `text`, without storage for the rows."""
-        return Text(np.broadcast_to(np.int32(0), (n,)), Vocabulary([text]))
+        return Text(np.ndarray((n,), np.int32, _ZERO, strides=(0,)), Vocabulary([text]))
 
     @staticmethod
     def of(texts: Iterable[str | None]) -> Text:
@@ -69,6 +71,8 @@ class Text:
 
     def used(self) -> Array:
         """The codes that occur (without -1), ascending."""
+        if len(self) <= FEW:
+            return np.array(sorted({*self.codes.tolist()} - {-1}), np.int64)
         codes = self.codes[:1] if self.codes.strides == (0,) else self.codes
         if self._few:
             found = np.unique(codes)
@@ -83,6 +87,9 @@ class Text:
             return self
         used = self.used()
         codes = vocabulary.encode_from(self.vocabulary, used)
+        if len(self) <= FEW:
+            known = dict(zip(used.tolist(), codes.tolist()))
+            return Text(np.array([known.get(c, -1) for c in self.codes.tolist()], np.int32), vocabulary)
         if self._few and len(used):
             found = codes[np.minimum(np.searchsorted(used, self.codes), len(used) - 1)]
             return Text(np.where(self.codes < 0, np.int32(-1), found), vocabulary)
@@ -478,10 +485,16 @@ class Groups:
     def _shapes(self, tags: Mapping[str, Text], m: int) -> Array:
         """i4[m]: which of the shapes groups have that have a value where `tags` has one."""
         there = np.array([text.codes >= 0 for text in tags.values()], np.bool_).reshape(len(tags), m)
+        if there.all():
+            return np.full(m, self._shape_number(tuple(tags)), np.int32)
         patterns, which = np.unique(there.T, axis=0, return_inverse=True) if len(tags) else (there.T[:1], [0] * m)
         found = [tuple(d for d, has in zip(tags, pattern) if has) for pattern in patterns.tolist()]
-        self.shapes.extend(shape for shape in found if shape not in self.shapes)
-        return np.array([self.shapes.index(shape) for shape in found], np.int32)[which]
+        return np.array([self._shape_number(shape) for shape in found], np.int32)[which]
+
+    def _shape_number(self, shape: tuple[str, ...]) -> int:
+        if shape not in self.shapes:
+            self.shapes.append(shape)
+        return self.shapes.index(shape)
 
     def tags(self, codes: Array) -> dict[str, Text]:
         """The tags of the groups `codes` (i4[n]) as columns of n: a dimension that a group lacks is absent, one that

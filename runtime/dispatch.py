@@ -54,7 +54,8 @@ class Dispatch:
         ]
         self.waiting: list[Rows] = []
         self.bytes = self.rows = 0
-        self._slots = _Slots([name for name, _ in self.shelves])
+        self.begun = False  # whether any rows were handed out
+        self._slots = Slots([name for name, _ in self.shelves])
         self._seen = np.zeros(len(self.shelves), np.bool_)  # the shelves that rows which wait are for
 
     def take(self, rows: Rows) -> Iterator[Piece]:
@@ -73,6 +74,7 @@ class Dispatch:
         """All rows that wait."""
         if not self.waiting:
             return
+        self.begun = True
         for tasks, piece in self._parted(self._gathered()):
             for start in range(0, len(piece), self.batch_rows):
                 stop = start + self.batch_rows
@@ -132,7 +134,7 @@ class _Shelf:
                 values[equal[0]][equal[1]].append(i)
         self.plain = _by_columns(plain, wishes)
         self.by_tag = {
-            tag: (_Slots(list(found)), [_by_columns(some, wishes) for some in found.values()])
+            tag: (Slots(list(found)), [_by_columns(some, wishes) for some in found.values()])
             for tag, found in values.items()
         }
         self.shares = len(self.plain[:1]) + sum(len(slots.names) for slots, _ in self.by_tag.values())
@@ -174,7 +176,7 @@ def _by_columns(tasks: Sequence[int], wishes: Sequence[Wish]) -> list[tuple[list
     return [(some, columns) for columns, some in found.items()]
 
 
-class _Slots:
+class Slots:
     """Numbers for some strings, by which rows are sorted."""
 
     def __init__(self, names: Collection[str]) -> None:

@@ -55,23 +55,81 @@ class Emitted:
 
     def json(self) -> Iterable[str]:
         """The rows as JSON, events as Kapacitor writes them. An event with a NaN or infinity has no such form."""
-        if self.kind != "alert":
-            from tickc.runtime.sinks.files import json_lines
-
-            return json_lines(self.rows)
-        from tickc.runtime.results import json_events
-
-        events = [event for p in self.parts for event in json_events(p.payload)]
-        return [event for event in self._ordered(events) if event is not None]
+        return [text for text in self.json_texts if text is not None]
 
     def lines(self) -> Iterable[str]:
         """The rows as line protocol, with the unit of time that the script's nodes have."""
+        return self.line_texts
+
+    @cached_property
+    def json_texts(self) -> list[str | None]:
+        """The JSON of each row; None of one that has no such form."""
+        if self.kind != "alert":
+            from tickc.runtime.sinks.files import json_lines
+
+            return [*json_lines(self.rows)]
+        from tickc.runtime.results import json_events
+
+        return self._ordered([event for p in self.parts for event in json_events(p.payload)])
+
+    @cached_property
+    def line_texts(self) -> list[str]:
+        """The line of each row."""
         from tickc.runtime.rowtext import lines
 
         return self._ordered([line for p in self.parts for line in lines(p.rows, getattr(p.payload, "unit", 1))])
 
+    @cached_property
+    def group(self) -> Array:
+        """i4[n]: the group of each row, of points and their events."""
+        groups = np.concatenate([_points(p.payload).group for p in self.parts])
+        return groups if self._order is None else groups[self._order]
+
+    def dealt(self, rows: Array) -> Dealt:
+        """Some of the rows (i8[m], ascending) of points or their events."""
+        return Dealt(self, rows)
+
     def _ordered(self, texts: list[Any]) -> list[Any]:
         return texts if self._order is None else [texts[i] for i in self._order.tolist()]
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Some of the rows that reached one sink; has the face of `Emitted` as far as sinks need it."""
+
+    whole: Emitted
+    at: Array
+
+    @property
+    def kind(self) -> str:
+        return self.whole.kind
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @cached_property
+    def rows(self) -> Rows:
+        rows = self.whole.rows.take(self.at)
+        return rows.with_(fields={name: column.normal() for name, column in rows.fields.items()})
+
+    @property
+    def emissions(self) -> int:
+        return len(self.at)
+
+    def json(self) -> Iterable[str]:
+        texts = self.whole.json_texts
+        return [text for i in self.at.tolist() if (text := texts[i]) is not None]
+
+    def lines(self) -> Iterable[str]:
+        return [self.whole.line_texts[i] for i in self.at.tolist()]
+
+
+Reached = Emitted | Dealt  # what reached one sink
+
+
+def _points(payload: Any) -> Points:
+    return payload if isinstance(payload, Points) else payload.data
 
 
 def emitted(outputs: Iterable[Output]) -> list[Emitted]:

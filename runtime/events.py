@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Column, Groups, Points, Rows, Segments, Text, Vocabulary
+from tickc.runtime.batch import FEW, Array, Column, Groups, Points, Rows, Segments, Text, Vocabulary
 from tickc.runtime.gotemplate import Duration, Missing, Template, TemplateError, parse
 from tickc.runtime.gotemplate.escapers import html_of
 from tickc.runtime.gotemplate.gojson import json_string
@@ -108,6 +108,11 @@ class Ids:
             self.name = next(iter(names), None)
         return self.parted
 
+    def apart(self) -> bool:
+        """Whether each id is that of one combination of what the template reads, with a group among it."""
+        names = self.template.columns
+        return names is not None and "TaskName" not in names and len(self._combinations) == len(self.vocabulary)
+
     def encode(self, name: Text, group: Array, groups: Groups, tags: Mapping[str, Text] | None) -> Array:
         """i4[n] codes in `vocabulary`; group: i4[n]; tags: those of the points, None for batches (their group's)."""
         columns = [group, self._names.of(name)]
@@ -150,12 +155,17 @@ class Texts:
     def __init__(self, task: str, message: str, details: str | None) -> None:
         """details: None is the default, the event as JSON."""
         self.task = task
+        self.tasks: Sequence[str] = ()  # by group, where groups are of several tasks
         self.message = _parsed(message, "message", data_shape="message")
         self.details = _parsed(DEFAULT_DETAILS if details is None else details, "details", True, "details")
         self.plain_details = details if details is not None and "{{" not in details else None
         self.default_details = details is None
         self.message_can_fail = can_fail(message, "message")
         self.details_can_fail = details is not None and self.plain_details is None
+
+    def task_names(self, groups: Sequence[int]) -> list[str]:
+        """The name of the task of each event, which are of these groups."""
+        return [self.tasks[g] for g in groups] if self.tasks else [self.task] * len(groups)
 
 
 _NIL: object = object()  # a field that is there without a value
@@ -196,7 +206,7 @@ class Events:
     def messages(self) -> list[str]:
         """The events' messages; raises TemplateError where the template fails."""
         names = self.texts.message.columns
-        if names is None or not {*names} <= {"ID", "Level", "TaskName"}:
+        if len(self) <= FEW or names is None or not {*names} <= {"ID", "Level", "TaskName"}:
             return self._rendered(self.texts.message, {})
         _, first, which = np.unique(self.id.codes * np.int64(4) + self.level, return_index=True, return_inverse=True)
         distinct = self.take(first)._rendered(self.texts.message, {})
@@ -230,10 +240,12 @@ class Events:
         else:
             own = {g: write(json_object(groups[g].tags)) for g in set(group)}
             tags = [own[g] for g in group]
-        head, server = json_string(self.texts.task), json.dumps(SERVER, separators=(",", ":"))
+        tasks = self.texts.task_names(group)
+        heads = {task: write(f',"TaskName":{json_string(task)},"Group":') for task in set(tasks)}
+        server = json.dumps(SERVER, separators=(",", ":"))
         return joined(
             [write('{"Name":'), each([name or "" for name in self._names.tolist()], string),
-             write(f',"TaskName":{head},"Group":'), [names[g] for g in group],
+             [heads[task] for task in tasks], [names[g] for g in group],
              write(',"Tags":'), tags, write(f',"ServerInfo":{server},"ID":'),
              coded(self.id, string), write(',"Fields":'), json_fields(self.point, write),
              write(',"Level":"'), self.levels, write('","Time":"'), times_rfc3339nano(self.time),
@@ -295,7 +307,7 @@ class Events:
             case "Duration":
                 return self.duration.tolist()
             case "TaskName":
-                return [self.texts.task] * len(self)
+                return self.texts.task_names(self.data.group.tolist())
             case "Name":
                 return [name or "" for name in self._names.tolist()]
             case "Group":
@@ -333,13 +345,13 @@ class Events:
         """What templates see of each event."""
         names = list(self.point.fields)
         columns = [values(c, _TEMPLATE_VALUES) for c in self.point.fields.values()]
-        ids, groups = self.id.tolist(), self.data.groups
+        ids, groups, tasks = self.id.tolist(), self.data.groups, self.texts.task_names(self.data.group.tolist())
         times, durations, measurements = self.time.tolist(), self.duration.tolist(), self._names.tolist()
         for i, group in enumerate(self.data.group.tolist()):
             found = ((k, c[i]) for k, c in zip(names, columns))
             yield {
                 "Name": measurements[i] or "",
-                "TaskName": self.texts.task,
+                "TaskName": tasks[i],
                 "Group": group_text(groups[group].id),
                 "Tags": self.tags[i],
                 "ServerInfo": SERVER,

@@ -791,6 +791,12 @@ class Lambda:
             for values in (state.count, state.first, state.second):
                 values[known] = 0
 
+    def apart(self) -> bool:
+        """Whether no group's values hang on points of another group."""
+        if any(isinstance(e, Nested) or (isinstance(e, Call) and e.name == "rand") for e in self.expr.walk()):
+            return False
+        return self.per_group or not self.stateful
+
     # -- evaluation
 
     def __call__(self, frame: Frame) -> Outcome:

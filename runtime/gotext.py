@@ -126,9 +126,11 @@ def _float_texts(values: np.ndarray, one: Callable[[float], str | None]) -> list
 
 
 class _Spared:
-    """Counts the values that were written one by one, which takes less than loading Arrow as long as they are few."""
+    """Counts the values that were written one by one, which takes less than loading Arrow as long as they are few, and
+    less than calling it where HANDFUL are written at once."""
 
     FEW = 20_000
+    HANDFUL = 32
 
     def __init__(self) -> None:
         self.written = 0
@@ -136,7 +138,7 @@ class _Spared:
     def few(self, n: int) -> bool:
         """Whether to write n more so."""
         self.written += n
-        return self.written <= self.FEW and "pyarrow.compute" not in sys.modules
+        return n <= self.HANDFUL or (self.written <= self.FEW and "pyarrow.compute" not in sys.modules)
 
 
 _spared = _Spared()

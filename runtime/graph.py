@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -112,6 +112,13 @@ class Operator:
     may_hold: bool = False  # whether it may stop within a round, `held` being where
     held: Held | None = None
 
+    given: dict[str, Any]  # the configuration
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        self = super().__new__(cls)
+        self.given = given
+        return self
+
     def __init__(self, *, name: str) -> None:
         self.name = name
         self.defers = False  # whether it may give `Later` in the stead of batches
@@ -186,6 +193,11 @@ class Operator:
     def later(self, make: Callable[[], Iterable[Batch]]) -> Iterable[Any]:
         """What `make` makes of rows alone, now or later (see `Later`)."""
         return (Later(make),) if self.defers else make()
+
+    def apart(self) -> bool:
+        """Whether it treats each group by itself, and did so until now: all that came out for one, rows in order of
+        time given, would be the same without the others. Not so where nobody says."""
+        return False
 
     def attach(self, graph: Graph) -> None:
         """Called when the operator has been added to a graph."""

@@ -8,13 +8,15 @@ fails leaves the others as they are.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from tickc.runtime.alike import ENOUGH, Alike, Portion, Sort, kind_of
 from tickc.runtime.backfill import (
     OnStep,
     Options,
@@ -179,6 +181,18 @@ class Member(Run):
         for entering in batches:
             self.write(self.graph.feed(entering), self.sinks)
 
+    @property
+    def watched(self) -> bool:
+        """Whether others are told what the task does while it does it."""
+        return self.handlers is not None or self.delivery is not None
+
+    def receive(self, portion: Portion) -> None:
+        """Take what all rows of the input came to, in the stead of `take` and `end`."""
+        self.input.rows_read += portion.rows
+        self.graph.entered += portion.rows
+        self.columns |= portion.columns
+        self.put(portion.sinks, portion.levels, self.sinks)
+
     def release(self) -> None:
         """Let go of all that the run holds, however it ended."""
         self.close()
@@ -200,6 +214,7 @@ class Unit:
     def __init__(self, members: Sequence[Member], guarded: Guarded) -> None:
         """guarded: makes a step of a task."""
         self.members, self.guarded = members, guarded
+        self.over = False  # whether all that rows can bring has been written
         self.linked = None
         if len(members) > 1:
             self.linked = Linked([m.name for m in members], [m.graph for m in members], self._send)
@@ -222,10 +237,18 @@ class Unit:
 
     def end(self) -> None:
         """All rows have been taken."""
+        if self.over:
+            return
         if self.linked is None:
             self.guarded(self.members[0], self.members[0].end)
         else:
             self.linked.end()
+        self.over = True
+
+    def receive(self, portion: Portion) -> None:
+        """Take what all rows came to, of a task alone; see `runtime/alike.py`."""
+        self.guarded(self.members[0], self.members[0].receive, portion)
+        self.over = True
 
     def _send(self, place: int, rows: Rows | None) -> list[Output]:
         member, kept = self.members[place], list[Output]()
@@ -294,12 +317,14 @@ class _Set:
         self.working: list[Folder] = []  # of tasks that are at work
         self.inputs: list[tuple[Any, list[Unit]]] = []  # and the tasks that read each
         self.checkpoints: Checkpoints | None = None
+        self.resumed = False  # whether tasks have state of another run
+        by_itself = replace(options, workers=1)
         for job in jobs:
             folder = None if folders is None else folders.folder(job.name)
             if folder is not None:
                 self.working.append(folder)
             try:
-                self.members.append(Member(job, folder, paths, options))
+                self.members.append(Member(job, folder, paths, by_itself))
             except Exception as error:
                 self._fail(job, error)
 
@@ -360,6 +385,7 @@ class _Set:
                         self._leave(member)
         if saved is None:
             return
+        self.resumed = True
         self.inputs[0][0].go_on(saved["input"])
         for member in list(self.members):
             state = saved["members"].get(member.name)
@@ -427,10 +453,39 @@ class _Set:
                 self._save(source)
             if not self.members:
                 break
+        if not (dispatch.begun or self.resumed or in_time):
+            rest = self._deal(dispatch.waiting, units)
+            waiting, dispatch = dispatch.waiting, Dispatch([unit.wish for unit in rest], self.options.rows_at_once)
+            units = rest
+            for rows in waiting if rest else ():
+                _hand(dispatch.take(rows), units)
         _hand(dispatch.rest(), units)
         for reason, n in source.problems.counts.items():
             self.summary.left_out[reason] = max(n, self.summary.left_out.get(reason, 0))
         self.summary.first_left_out = self.summary.first_left_out or [str(p) for p in source.problems.first]
+
+    def _deal(self, batches: Sequence[Rows], units: Sequence[Unit]) -> list[Unit]:
+        """Give tasks that are alike what all rows of the input come to; those that remain to be given the rows."""
+        kinds: dict[Hashable, dict[Sort, Unit]] = defaultdict(dict)
+        for unit in units:
+            member, wish = unit.members[0], unit.wish
+            found = kind_of(member.graph) if unit.linked is None and not member.watched else None
+            if found is not None:
+                kind, sort = found
+                kinds[kind, repr(wish.tags), repr(wish.fields)].setdefault(sort, unit)
+        for alike in kinds.values():
+            if len(alike) < ENOUGH:
+                continue
+            began = clock.perf_counter()
+            members = [unit.members[0] for unit in alike.values()]
+            first, wish = members[0], members[0].wish
+            run = Alike(first.graph, [*alike], [m.name for m in members], (wish.tags, wish.fields), first.home)
+            portions = run.run(batches, first.flush)
+            for unit, portion in zip(alike.values(), portions or ()):
+                unit.receive(portion)
+                unit.members[0].summary.seconds += (clock.perf_counter() - began) / len(alike)
+            self._bound()
+        return [unit for unit in units if not unit.over]
 
     def _bound(self) -> None:
         """Have rows that wait to be written do so in files where they are many, those of most tasks first."""

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickc.runtime.checkpoints import MANIFEST, read_manifest
-from tickc.runtime.emitted import EVENT_FIELDS, Emitted
+from tickc.runtime.emitted import EVENT_FIELDS, Reached
 from tickc.runtime.sinks.columns import Frame, OutputError, widened
-from tickc.runtime.sinks.files import SinkError, TextFile, sync_all, telling
+from tickc.runtime.sinks.files import TextFile, sync_all, telling
 from tickc.runtime.sinks.parts import DataSet
 from tickc.runtime.snapshot import freeze, thaw
 
@@ -215,14 +215,9 @@ def _move_all(moves: list[tuple[Path, Path]]) -> None:
         raise
 
 
-@contextlib.contextmanager
-def _telling(path: str) -> Any:
+def _telling(path: str) -> telling:
     """OutputError that names `path`, for what the operating system refuses."""
-    try:
-        with telling(path):
-            yield
-    except SinkError as error:
-        raise OutputError(error.message, error.hint) from None
+    return telling(path, OutputError)
 
 
 # ------------------------------------------------------------------------------------------------------ the tables
@@ -255,7 +250,7 @@ class _Table:
         self.frame = frame
         self.batches: list[Any] = []
 
-    def write(self, emitted: Emitted) -> None:
+    def write(self, emitted: Reached) -> None:
         if len(emitted.rows):
             self.batches.append(self.frame.batch(emitted.rows))
 
@@ -343,8 +338,8 @@ class Folder:
     def commit(self, summary: dict[str, Any]) -> None:
         """Move everything into place, with the summary."""
         with _telling(self.staging.given):
-            lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in summary.items())
-            (self.staging.results / MARK).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+            lines = (f'  "{name}": {json.dumps(value)}' for name, value in summary.items())
+            (self.staging.results / MARK).write_bytes(("{\n" + ",\n".join(lines) + "\n}\n").encode())
         self.staging.commit()
 
 
@@ -416,7 +411,7 @@ class _Writer:
             path = staging.pieces / f"{name}.{'lp' if self.as_lines else 'jsonl'}"
             self.file = TextFile(path, 0 if saved is None else saved["file"])
 
-    def write(self, emitted: Emitted) -> None:
+    def write(self, emitted: Reached) -> None:
         with _telling(self.given):
             if self.file is not None:
                 self.file.put(emitted.lines() if self.as_lines else emitted.json())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,21 @@ if TYPE_CHECKING:
     from tickc.runtime.influxdb.sink import Destination
     from tickc.runtime.many import Together
     from tickc.task import Task
+
+
+YOUNG = 100_000  # objects from which garbage is looked for where there are many tasks
+
+
+@contextlib.contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Within the block garbage is looked for less often: a thousand tasks are a million objects, all of which stay, and
+    to look through them again and again takes as long as to run the tasks."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], YOUNG) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def backfill(
@@ -107,6 +124,7 @@ def backfill(
     return summary if tables is None else tables
 
 
+@seldom_collecting()
 def backfill_all(
     tasks: Sequence[Task],
     inputs: Paths = (),

@@ -646,12 +646,14 @@ def backfill(
       tickc backfill cpu_alert.tick --source influxdb://localhost:8086/telegraf --output out
       tickc backfill rollup.tick --input cpu.lp --write-to influxdb://localhost:8086/rollups --output out
     """
+    from tickc.backfill import seldom_collecting
     from tickc.runtime.command import conclude, heed_hangup, watched
 
     option.check_history({"inputs": inputs, **options})
     compiling = {name: options.pop(name) for name in _SHARED}
     several = _several_tasks(tasks)
-    loaded = _load_all(tasks, compiling) if several else [_load(tasks[0], compiling)]
+    with seldom_collecting():
+        loaded = _load_all(tasks, compiling) if several else [_load(tasks[0], compiling)]
     heed_hangup(line for task in loaded for line in task.lines)
     run = _backfill_all if several else _backfill_one
     summary = watched(lambda step: run(loaded, list(inputs), output, {**options, "on_step": step}), output, quiet)

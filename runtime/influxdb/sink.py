@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tickc.runtime.batch import Array, Rows
-from tickc.runtime.emitted import Emitted, Part
+from tickc.runtime.emitted import Emitted, Part, Reached
 from tickc.runtime.influxdb.address import Address, named, parse
 from tickc.runtime.influxdb.answers import InfluxDBError
 from tickc.runtime.influxdb.client import TELL_AFTER, Server, backoff, log, quoted
@@ -344,8 +344,9 @@ class Delivery:
         count.file = ", ".join(self.writers)
         return self
 
-    def write(self, emitted: Emitted) -> None:
+    def write(self, emitted: Reached) -> None:
         """Take the points of influxDBOut nodes for one database and retention policy."""
+        assert isinstance(emitted, Emitted)  # of tasks that write to servers nothing is dealt out
         ways: dict[_Way, list[Part]] = {}
         for part in emitted.parts:
             if len(part.rows):

@@ -457,6 +457,12 @@ class Alert(Operator):
             return groups
         return self.headers.groups if len(self.headers.groups) else self.retagging.groups
 
+    def apart(self) -> bool:
+        """Groups with ids of their own know nothing of each other's events."""
+        shared = self.topic or self.inhibit or self.handlers or self.level_tag or self.id_tag
+        plain = all(e is None or (e.apart() and not e.stateful) for e in self.lambdas)
+        return not shared and plain and self.ids.apart()
+
     def _run(self, work: _Work) -> Iterable[Any]:
         batch, n = work.batch, len(work.batch)
         self.state = grown(self.state, len(batch.groups))

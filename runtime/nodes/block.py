@@ -32,6 +32,9 @@ class Select(Operator):
     def process(self, batch: Batch) -> Iterable[Batch]:
         yield batch.with_rows(select(batch.rows, self.tags, self.fields))
 
+    def apart(self) -> bool:
+        return True
+
 
 class Chain(Operator):
     """Steps in order, as one operator of the graph."""
@@ -57,6 +60,9 @@ class Chain(Operator):
         entering = batch if isinstance(batch, Marks) else self.entering(at, batch)
         for out in self.steps[at].receive(entering):
             yield from self._from(at + 1, out)
+
+    def apart(self) -> bool:
+        return all(step.apart() for step in self.steps)
 
     def marks(self, marks: Marks) -> Iterable[Any]:
         return self._from(0, marks)

@@ -39,6 +39,9 @@ class Where(Operator):
     def forget(self, codes: Array, groups: Groups) -> None:
         self.predicate.forget(codes)
 
+    def apart(self) -> bool:
+        return self.predicate.apart()
+
     def _mask(self, rows: Rows, group: Array | None) -> Array:
         held, error = self.predicate.mask(Frame.of(self.predicate.names, rows.fields, rows.tags, rows.time, group))
         if error is not None:
@@ -116,6 +119,9 @@ class Eval(Operator):
     def forget(self, codes: Array, groups: Groups) -> None:
         for expression in self.lambdas:
             expression.forget(codes)
+
+    def apart(self) -> bool:
+        return not self.tags and all(expression.apart() for expression in self.lambdas)
 
     def _rows(self, rows: Rows, group: Array | None) -> tuple[Rows, Array | None]:
         """The rows with their new fields and tags, and the index of those that survive (None: all)."""

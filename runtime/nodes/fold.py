@@ -361,6 +361,7 @@ class _Fold:
         self.function, self.field = function, field
         self.state = np.zeros((0, WIDTH), np.int64)
         self.node = np.array([NONE, NONE, FLOATS], np.int64)
+        self.kinds: set[int] = set()  # of values that came, while this object was there; NONE: several in one batch
 
     @property
     def sums(self) -> Array:
@@ -431,6 +432,7 @@ class JoinedFolds(Operator):
         """Fold the rows into one aggregate; the number of windows that end, and of values that could not be used."""
         fold.state = grown(fold.state, len(batch.groups))
         kinds, f, i = _operands(batch.rows.field(fold.field))
+        fold.kinds.add(int(kinds[0]) if len(kinds) == 1 else NONE)
         emitted, wrong = fold_windows(
             batch.rows.time, batch.group, kinds, f, i, fold.state, fold.sums, fold.node, self.period, self.every,
             YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function],
@@ -449,6 +451,12 @@ class JoinedFolds(Operator):
             )  # fmt: skip
         group = results[0].row[:emitted].astype(np.int32)
         return self._emit(group, np.full(emitted, AT_THE_END), results)
+
+    def apart(self) -> bool:
+        """A window that follows on the one before holds a value, and values of one kind leave no choice of reducers,
+        which is what groups share."""
+        kinds = {kind for fold in self.folds for kind in fold.kinds}
+        return self.period == self.every and len(kinds) < 2 and kinds <= {FLOAT_KIND, INT_KIND}
 
     def _emit(self, group: Array, seq: Array, results: Sequence[_Results]) -> Iterable[Batch]:
         """The results of the windows that end; group, seq: i4[m], i8[m] of these."""

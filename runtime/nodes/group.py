@@ -40,6 +40,10 @@ class Combinations:
     def __init__(self) -> None:
         self._pairs: list[Pairs] = []
 
+    def __len__(self) -> int:
+        """How many there were."""
+        return self._pairs[-1].count if self._pairs else 0
+
     def encode(self, columns: Sequence[Array]) -> Array:
         """i4[n] codes of the rows' combinations of i4[n] columns (at least -1)."""
         while len(self._pairs) < len(columns):

@@ -24,6 +24,9 @@ class HttpOut(Operator):
         self.send("httpOut", self.path, batch)
         yield batch
 
+    def apart(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

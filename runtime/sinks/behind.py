@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tickc.runtime.backfill import Sink, SinkCount, Sinks
-    from tickc.runtime.emitted import Emitted
+    from tickc.runtime.emitted import Reached
 
 WAITING = 2  # writes at most that are under way
 
@@ -25,7 +25,7 @@ class Behind:
     def open(self, count: SinkCount) -> Sink:
         return _Sink(self, self.inner.open(count))
 
-    def write(self, sink: Sink, emitted: Emitted) -> None:
+    def write(self, sink: Sink, emitted: Reached) -> None:
         self._writes.append(self._thread.submit(sink.write, emitted))
         self._settle(WAITING)
 
@@ -51,5 +51,5 @@ class _Sink:
     behind: Behind
     inner: Sink
 
-    def write(self, emitted: Emitted) -> None:
+    def write(self, emitted: Reached) -> None:
         self.behind.write(self.inner, emitted)

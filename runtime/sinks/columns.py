@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from tickc.runtime.vocabulary import MANY
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+FEW = 64  # strings that are given to Arrow one by one
 
 
 class OutputError(Exception):
@@ -58,16 +62,8 @@ class Frame:
 
     def schema(self) -> pa.Schema:
         """The columns known so far: time, tags, fields."""
-        import pyarrow as pa
-
-        tags, fields = sorted(self.tags), {key: self.fields[key] for key in self._in_order()}
-        columns = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
-        columns += [pa.field("measurement", tag_type())] if self.measurement else []
-        columns += [pa.field(tag, tag_type()) for tag in tags]
-        columns += [pa.field(column, TYPES[kind]()) for (_, kind), column in fields.items()]
-        kinds = {column: (name, kind.name.lower()) for (name, kind), column in fields.items()
-                 if column != name or kind is Kind.DURATION}  # fmt: skip
-        return pa.schema(columns, {"tickc": json.dumps({"tags": tags, "fields": kinds})})
+        fields = tuple((name, kind, self.fields[name, kind]) for name, kind in self._in_order())
+        return _schema(self.measurement, tuple(sorted(self.tags)), fields)
 
     def _in_order(self) -> list[tuple[str, Kind]]:
         """The fields as they stand in the schema; kinds of one field in the order in which they appeared."""
@@ -106,6 +102,20 @@ class Frame:
         self.tags = dict.fromkeys(tags)
         self.fields = {(name, Kind(kind)): column for name, kind, column in fields}
         self.names |= {*self.tags, *self.fields.values()}
+
+
+@lru_cache(256)  # many tasks have the same
+def _schema(measurement: bool, tags: Sequence[str], fields: Sequence[tuple[str, Kind, str]]) -> pa.Schema:
+    """fields: of each column the field, its kind, and the column's name."""
+    import pyarrow as pa
+
+    columns = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
+    columns += [pa.field("measurement", tag_type())] if measurement else []
+    columns += [pa.field(tag, tag_type()) for tag in tags]
+    columns += [pa.field(column, TYPES[kind]()) for _, kind, column in fields]
+    kinds = {column: (name, kind.name.lower()) for name, kind, column in fields
+             if column != name or kind is Kind.DURATION}  # fmt: skip
+    return pa.schema(columns, {"tickc": json.dumps({"tags": tags, "fields": kinds})})
 
 
 def _kinds(column: Column) -> list[tuple[Kind, int]]:
@@ -147,11 +157,21 @@ def _dictionary(text: Text) -> pa.DictionaryArray:
     """Strings with a dictionary of those that occur, in the order in which they do."""
     import pyarrow as pa
 
-    used = _as_they_occur(text)
-    table = np.full(len(text.vocabulary) + 1, -1, np.int32)
-    table[used] = np.arange(len(used), dtype=np.int32)
-    codes = table[text.codes]
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), _strings(text.vocabulary, used))
+    if len(text) <= FEW:
+        return _plain(text).dictionary_encode()
+    found = pa.array(text.codes, pa.int32(), mask=text.codes < 0).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(found.indices, _strings(text.vocabulary, found.dictionary.to_numpy()))
+
+
+def _plain(text: Text) -> pa.StringArray:
+    """Strings as they are; a null where one is absent."""
+    import pyarrow as pa
+
+    if len(text) > FEW:
+        return _dictionary(text).dictionary_decode()
+    used = text.used()
+    known = dict(zip(used.tolist(), map(_encodable, text.vocabulary.texts(used))))
+    return pa.array([known.get(c) for c in text.codes.tolist()], pa.string())
 
 
 def _strings(vocabulary: Vocabulary, codes: Array) -> pa.Array:
@@ -174,15 +194,6 @@ def _is_utf8(text: Array) -> bool:
     return True
 
 
-def _as_they_occur(text: Text) -> Array:
-    """The codes that occur (without -1) in order of first appearance."""
-    n, known = len(text), len(text.vocabulary)
-    first = np.full(known + 1, n)
-    first[text.codes[::-1]] = np.arange(n - 1, -1, -1)  # of several rows with one code the first is written last
-    used = np.flatnonzero(first[:known] < n)
-    return used[np.argsort(first[used])]
-
-
 def _encodable(text: str) -> str:
     """Arrow's strings are UTF-8; a byte that is none becomes U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -198,7 +209,7 @@ def _values(column: Column, kind: Kind) -> pa.Array:
     missing = None if column.kinds is kind else ~column.is_kind(kind)
     if kind is Kind.STRING:
         codes = data.codes if missing is None else np.where(missing, -1, data.codes)
-        return _dictionary(Text(codes, data.vocabulary)).dictionary_decode()
+        return _plain(Text(codes, data.vocabulary))
     if missing is None:
         return pa.array(data, TYPES[kind]())
     return pa.array(np.where(missing, data.dtype.type(0), data), TYPES[kind](), mask=missing)

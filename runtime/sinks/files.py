@@ -39,19 +39,29 @@ class SinkError(OutputError):
     """A file that cannot be written. `message` stands alone; `hint` says what to do, or is empty."""
 
 
-@contextlib.contextmanager
-def telling(path: str) -> Iterator[None]:
-    """SinkError for what the operating system refuses: no room, no permission, no such folder."""
-    import pyarrow as pa
+class telling:
+    """A block in which what the operating system refuses (no room, no permission, no such folder) is an OutputError of
+    the kind `raises` that names `path`."""
 
-    try:
-        yield
-    except SinkError:
-        raise
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {os_reason(error)}") from None
-    except pa.ArrowException as error:
-        raise SinkError(f"cannot write {path}: {error}") from None
+    __slots__ = ("path", "raises")
+
+    def __init__(self, path: str, raises: type[OutputError] = SinkError) -> None:
+        self.path, self.raises = path, raises
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            return
+        import pyarrow as pa
+
+        if isinstance(error, SinkError) and self.raises is not SinkError:
+            raise self.raises(error.message, error.hint) from None
+        if isinstance(error, OSError):
+            raise self.raises(f"cannot write {self.path}: {os_reason(error)}") from None
+        if isinstance(error, pa.ArrowException):
+            raise self.raises(f"cannot write {self.path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -143,12 +153,14 @@ class TextFile:
     def close(self, target: Path, durable: bool = True) -> None:
         """Nothing more will be written; the file gets the name `target` too, or, where it is not there yet, alone."""
         if self.file is None and not self.size:
-            self.path = target
+            target.write_bytes(b"".join(self.waiting))
+            if durable:
+                sync(target)
+            return
         self._write()
         self.mark(durable)
         self.abort()
-        if self.path != target:
-            os.link(self.path, target)
+        os.link(self.path, target)
 
     def abort(self) -> None:
         """Let go of the file, which will be removed."""

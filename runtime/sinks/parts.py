@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tickc.runtime.snapshot import freeze, thaw
 
 ROW_GROUP = 65_536
 PART = 16 * ROW_GROUP  # rows of a file
+FEW = 1024  # rows that make a file by themselves are written at once, and not compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +146,30 @@ class DataSet:
             self._write_group(rest)
             rest = None
         self._finish(durable)
-        if rest is not None:
-            batch = self.frame.batch(rest)
-            self._write_anew([batch], target / f"part-00000.{self.form}", batch.schema, durable)
+        if not self.pieces:
+            path = target / f"part-00000.{self.form}"
+            if rest is not None and len(rest) > FEW:
+                batch = self.frame.batch(rest)
+                self._write_anew([batch], path, batch.schema)
+            elif rest is not None:
+                batch = self.frame.batch(rest)
+                path.write_bytes(_bytes(self.form, batch.schema, batch))
+            else:
+                schema = self.frame.schema()
+                path.write_bytes(_nothing(self.form, schema, str(schema.metadata)))
+            if durable:
+                sync(path)
             return
         schema = self.frame.schema()
-        for number, pieces in enumerate(self._parts() or [[]]):
+        for number, pieces in enumerate(self._parts()):
             path = target / f"part-{number:05}.{self.form}"
             if len(pieces) == 1 and pieces[0].columns == tuple(schema.names):
                 os.link(self.folder / pieces[0].name, path)
             else:
                 groups = (b for piece in pieces for b in _read(self.folder / piece.name, self.form))
-                self._write_anew((_as(batch, schema) for batch in groups), path, schema, durable)
+                self._write_anew((_as(batch, schema) for batch in groups), path, schema)
+                if durable:
+                    sync(path)
 
     def _parts(self) -> list[list[Piece]]:
         """The pieces by the files that they make."""
@@ -168,12 +182,10 @@ class DataSet:
             before += piece.rows
         return parts
 
-    def _write_anew(self, groups: Iterable[Any], path: Path, schema: Any, durable: bool) -> None:
+    def _write_anew(self, groups: Iterable[Any], path: Path, schema: Any) -> None:
         with contextlib.closing(_writer(path, self.form, schema)) as writer:
             for batch in groups:
                 _write(writer, self.form, batch)
-        if durable:
-            sync(path)
 
     def abort(self) -> None:
         """Let go of the open file."""
@@ -183,14 +195,32 @@ class DataSet:
             self._writer = None
 
 
-def _writer(path: Path, form: str, schema: Any) -> Any:
+def _bytes(form: str, schema: Any, batch: Any = None) -> bytes:
+    """A file of at most one record batch, which is not compressed."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with contextlib.closing(_writer(sink, form, schema, "none")) as writer:
+        if batch is not None:
+            _write(writer, form, batch)
+    return sink.getvalue().to_pybytes()
+
+
+@lru_cache(64)  # many tasks have the same columns, and nothing in them
+def _nothing(form: str, schema: Any, metadata: str) -> bytes:
+    """A file without rows. metadata: of the schema, which is left out where schemas are compared."""
+    return _bytes(form, schema)
+
+
+def _writer(sink: Any, form: str, schema: Any, compression: str = "zstd") -> Any:
+    """Writes tables to a path, or a stream of Arrow."""
     if form == "parquet":
         import pyarrow.parquet as pq
 
-        return pq.ParquetWriter(path, schema, compression="zstd")
+        return pq.ParquetWriter(sink, schema, compression=compression)
     import pyarrow as pa
 
-    return pa.ipc.new_file(path, _stored(schema))
+    return pa.ipc.new_file(sink, _stored(schema))
 
 
 def _stored(schema: Any) -> Any:

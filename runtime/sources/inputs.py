@@ -269,7 +269,8 @@ def open_inputs(
     Raises SourceError; an error that shows only later is raised while iterating, after the rows before it.
     """
     wanted_tags, wanted_fields = columns if columns is not None else (None, None)
-    wanted = Wanted(wanted_tags, wanted_fields, measurements, start, stop, tuple(predicate))
+    names = None if measurements is None else frozenset(measurements)
+    wanted = Wanted(wanted_tags, wanted_fields, names, start, stop, tuple(predicate))
     codes, defaults = Codes(), Defaults(default_measurement, tags, fields)
     unsorted = sort or not check_order
     job = partial(Job, wanted, defaults, codes, sorted=unsorted, batch_rows=batch_rows, pool=decoders())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from test_golden import BUILT
 from test_pipelines import pipelines, point, rows_of
 
 import tickc
-from tickc.runtime import dispatch, many, queries
+from tickc.runtime import alike, dispatch, many, queries
 from tickc.runtime.batch import Rows, Text
 from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
@@ -78,7 +79,9 @@ def test_generated_scripts(
     monkeypatch.setattr(queries, "WAIT", chance.choice([1, 5, 1 << 20]))
     monkeypatch.setattr(dispatch, "ENOUGH", chance.choice([1, 3, 1000]))
     monkeypatch.setattr(many, "HELD", chance.choice([0, 500, 1 << 20]))
+    monkeypatch.setattr(many, "ENOUGH", chance.choice([1, 2, 100]))
     tags = ["", ".where(lambda: \"host\" == 'a')", '.where(lambda: "host" == \'b\' AND "n" > 1)']
+    scripts = [re.sub(r"\|influxDBOut.*", "", script) if chance.choice([True, False]) else script for script in scripts]
     named_scripts = {
         f"t{i}": script.replace(".measurement('m')", f".measurement('{chance.choice('mk')}'){chance.choice(tags)}")
         for i, script in enumerate(scripts)
@@ -90,7 +93,7 @@ def test_generated_scripts(
     wanted = {task.name: left_by(task, source, folder / f"alone {task.name}", format=form) for task in tasks}
     for size in (1, 7, 1000):
         assert left_by_all(tasks, source, folder / f"batches of {size}", format=form, batch_rows=size) == wanted
-    options: dict[str, Any] = {"format": form, "resume": True, "checkpoint": 0.0}
+    options: dict[str, Any] = {"format": form, "resume": True, "checkpoint": chance.choice([0.0, 60.0])}
     if chance.choice([True, False]):
         left_by_all(tasks[1:], source, folder / "killed", format="jsonl" if form == "lp" else "lp")
         options["overwrite"] = True
@@ -102,6 +105,59 @@ def test_generated_scripts(
     ):
         pass
     assert left_by_all(tasks, source, folder / "killed", **options) == wanted
+
+
+ORDINARY = [
+    "|window().period(3s).every(3s)|mean('v').as('v')|alert().crit(lambda: \"v\" > 2.0).stateChangesOnly().log('a')",
+    "|alert().warn(lambda: \"v\" > 1.0).crit(lambda: \"n\" > 2).message('{{ .TaskName }} {{ .ID }}').log('a').log('b')",
+    "|where(lambda: sigma(\"v\") > 0.5)|eval(lambda: \"v\" * 2.0).as('w').keep('v', 'w')",
+    "|window().period(4s).every(4s).align()|sum('n').as('v')|where(lambda: \"v\" > 3)",
+    "|alert().id('{{ index .Tags \"dc\" }}').crit(lambda: \"n\" > 1).noRecoveries().log('a')",
+    "|window().period(2s).every(2s)|count('v')|alert().info(lambda: \"count\" > 1).flapping(0.2, 0.5).log('a')",
+]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rests=st.lists(st.sampled_from(ORDINARY), min_size=1, max_size=2),
+    group=st.sampled_from(
+        ["", ".groupBy('host')", ".groupBy('dc', 'host')", ".groupByMeasurement()", ".groupBy('no')"]
+    ),
+    where=st.sampled_from([None, '"n" < 4', 'isPresent("s")']),
+    points=st.lists(point, min_size=1, max_size=60),
+    tidy=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_tasks_that_are_alike(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    rests: list[str],
+    group: str,
+    where: str | None,
+    points: Any,
+    tidy: bool,
+    seed: int,
+) -> None:
+    """tidy: the points are in order of time, and have a number each."""
+    folder, chance = tmp_path_factory.mktemp("alike"), random.Random(seed)
+    monkeypatch.setattr(many, "ENOUGH", chance.choice([1, 2]))
+    monkeypatch.setattr(alike, "PIECE", chance.choice([1, 5, 1000]))
+    if tidy:
+        points = [(abs(step), host, dc, n / 2, n, s) for step, host, dc, _, n, s in points]
+    each = [f".measurement('{name}')" for name in "mko"] if chance.choice([True, False]) else [
+        f".measurement('m').where(lambda: \"host\" == '{host}')" for host in "abd"]  # fmt: skip
+    more = "" if where is None else f"|where(lambda: {where})"
+    scripts = [f"stream|from(){one}{group}{more}{rest}|httpOut('out')" for rest in rests for one in each]
+    tasks = [tickc.compile(script, name=f"t{i}") for i, script in enumerate(scripts)]
+    source = folder / "in.srpl"
+    write_recording(source, [named(points, chance.choice([["m"], ["m", "k", "o"], ["m", "k", "k", "other"]]))])
+    options: dict[str, Any] = {
+        "format": chance.choice(["parquet", "arrow", "jsonl", "lp"]),
+        "flush": chance.choice([True, False]),
+    }
+    wanted = {task.name: left_by(task, source, folder / f"alone {task.name}", **options) for task in tasks}
+    for size in (3, 1000):
+        assert left_by_all(tasks, source, folder / f"batches of {size}", batch_rows=size, **options) == wanted
 
 
 @pytest.mark.parametrize("folder", BUILT[::16])
