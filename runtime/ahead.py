@@ -22,7 +22,7 @@ from functools import partial
 from itertools import chain, pairwise
 
 from tickc.runtime.batch import Batch
-from tickc.runtime.graph import Entering, Graph, Later, Operator, Output, TaskFailed, made_now
+from tickc.runtime.graph import Entering, Graph, Later, Operator, Output, TaskFailed, first_of, made_now
 
 AHEAD, MOST_AHEAD = 2, 8  # rounds under way for each thread, and for all
 POURING = 4  # batches of one turn from which they are given out one by one; see `Operator.pours`
@@ -206,12 +206,12 @@ class Ahead:
             error = this.errors.get(i)
             if error is not None and not isinstance(error, TaskFailed):
                 raise error
-            yield from this.outputs[i]
-            this.outputs[i] = []
+            yield from graph.leaving(this.outputs[i])
         with graph.team.bell:
             self.under_way.popleft()
-        if this.errors:
-            raise this.errors[min(this.errors)]
+        failures = {i: error for i, error in this.errors.items() if isinstance(error, TaskFailed)}
+        if failures:
+            raise first_of(failures)
 
     def _poured(self, this: _Round, i: int) -> Iterator[Output]:
         """Take the rest of a turn of which much comes, one batch after another through all operators below.

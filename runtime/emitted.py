@@ -19,9 +19,11 @@ EVENT_FIELDS = ("id", "level", "previous_level", "message", "duration")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one operator sent to a sink: n rows, i8[n] seq of the input rows that caused them, and the payload."""
+    """What an operator, which has a place in the graph, sent to a sink: n rows, i8[n] seq of the input rows that caused
+    them, and the payload."""
 
     operator: str
+    place: int
     rows: Rows
     seq: Array
     payload: Any
@@ -29,7 +31,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Emitted:
-    """What reached one sink. Parts of several operators are mixed in the order of the input rows that caused them."""
+    """What reached one sink. Parts of several operators are mixed in the order of the input rows that caused them, and
+    what one row caused in that of the operators."""
 
     kind: str
     name: str
@@ -38,7 +41,7 @@ class Emitted:
     @cached_property
     def _order(self) -> Array | None:
         """i8[n]: the rows of all parts in their order; None where that is how they stand."""
-        if len({p.operator for p in self.parts}) == 1:
+        if len({p.place for p in self.parts}) == 1:
             return None
         return np.argsort(np.concatenate([p.seq for p in self.parts]), kind="stable")
 
@@ -139,23 +142,23 @@ def emitted(outputs: Iterable[Output]) -> list[Emitted]:
         if output.kind in KINDS:
             for name, part in _parts(output):
                 sinks.setdefault((output.kind, name), []).append(part)
-    found = [Emitted(kind, name, parts) for (kind, name), parts in sinks.items()]
+    found = [Emitted(kind, name, sorted(parts, key=lambda part: part.place)) for (kind, name), parts in sinks.items()]
     return sorted(found, key=lambda e: min((int(p.seq[0]) for p in e.parts if len(p.seq)), default=0))
 
 
 def _parts(output: Output) -> Iterator[tuple[str, Part]]:
     """The rows of an output, and the name of the sink for each part of it."""
-    payload, operator = output.payload, output.operator
+    payload, by = output.payload, (output.operator, output.place)
     if output.kind == "alert":
-        yield output.name, Part(operator, event_rows(payload), payload.data.seq, payload)
+        yield output.name, Part(*by, event_rows(payload), payload.data.seq, payload)
     elif output.kind in ("influxDBOut", "kapacitorLoopback"):
         for name, rows, seq in written(payload.rows, payload.seq):
-            yield name, Part(operator, rows, seq, payload)
+            yield name, Part(*by, rows, seq, payload)
     elif isinstance(payload, Points):
-        yield output.name, Part(operator, payload.rows, payload.seq, payload)
+        yield output.name, Part(*by, payload.rows, payload.seq, payload)
     else:
         flat = payload.flat()
-        yield output.name, Part(operator, batch_rows(flat), flat.seq[flat.owner()], payload)
+        yield output.name, Part(*by, batch_rows(flat), flat.seq[flat.owner()], payload)
 
 
 def batch_rows(batch: Segments) -> Rows:

@@ -27,19 +27,27 @@ CLOCKS = ("wall", "data")
 BUDGET = 256 << 20  # bytes of rows that an operator keeps in memory, where nobody says
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
     """Something that left the graph: what kind of sink (`httpOut`, `alert`, `influxDBOut`, `log`), the name that tells
-    it from others (a path), the operator, and the payload (a batch, or the sink's own record of it)."""
+    it from others (a path), the operator and its place in the graph, and the payload (a batch, or the sink's own record
+    of it); and the round in which it left. Of what one row caused in a round, that of an earlier place comes first."""
 
     kind: str
     name: str
     operator: str
+    place: int
     payload: Any
+    round: int = 0
 
 
 class TaskFailed(Exception):
-    """The task ends here, as Kapacitor ends it; the text is `<node name>: <message>`."""
+    """The task ends here, as Kapacitor ends it; the text is `<node name>: <message>`. seq: the input row at which it
+    does, where that is known."""
+
+    def __init__(self, text: str, seq: int = AT_THE_END) -> None:
+        super().__init__(text)
+        self.seq = seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class Operator:
 
     def __init__(self, *, name: str) -> None:
         self.name = name
+        self.place = 0  # in the graph
         self.defers = False  # whether it may give `Later` in the stead of batches
         self.budget = BUDGET  # bytes of kept rows that may be in memory, where it spills
         self.errors: Counter[str] = Counter()
@@ -204,7 +213,7 @@ class Operator:
 
     def send(self, kind: str, name: str, payload: Any) -> None:
         """Hand something to the outside, in the order of calls."""
-        self.outputs.append(Output(kind, name, self.name, payload))
+        self.outputs.append(Output(kind, name, self.name, self.place, payload))
 
     def snapshot(self) -> dict[str, Any]:
         """The state as it is between two batches: copies that later batches do not change (see `snapshot.freeze`)."""
@@ -322,6 +331,7 @@ class Graph:
         for place, parent in enumerate(self.parents[-1]):
             self.readers[parent].append((len(self.operators), place))
         self.branches = {}
+        operator.place = len(self.operators)
         self.operators.append(operator)
         if type(operator).due is not Operator.due:
             self.timers.append(operator)
@@ -362,7 +372,7 @@ class Graph:
 
         last: the input ends with this round; every operator is finished after its parents, and flushed before that
         where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed after the round in
-        which an operator ends the task.
+        which an operator ends the task: the first failure, of which `seq` tells what came before it.
 
         Where an operator holds, those behind it take only what comes before the row at which it does. Then the one that
         holds earliest goes on, and those behind it with what waits for them, so that all have come as far as it needs.
@@ -390,14 +400,20 @@ class Graph:
                     failures[i] = error
                 for j, place in self.readers[i]:
                     waiting[j][place].extend(made)
-                yield from op.outputs
-                op.outputs.clear()
+                yield from self.leaving(op.outputs)
                 if op.held is not None:
                     reach = self._reach(i + 1)
             holding = [(op.held.seq, i) for i, op in enumerate(operators) if op.held is not None]
             first = min(holding)[1] if holding else None
         if failures:
-            raise next(iter(failures.values()))
+            raise first_of(failures)
+
+    def leaving(self, outputs: list[Output]) -> Iterator[Output]:
+        """Give out the outputs of an operator, in the present round."""
+        for output in outputs:
+            output.round = self.rounds
+            yield output
+        outputs.clear()
 
     def _reach(self, i: int) -> int | None:
         """The first row that one of the operators before `i` holds back; None where all has been let through."""
@@ -460,8 +476,7 @@ class Graph:
                     made[j].extend(made_now(out))
             except TaskFailed as error:
                 failures[j] = error
-            yield from op.outputs
-            op.outputs.clear()
+            yield from self.leaving(op.outputs)
 
     def run(
         self,
@@ -597,6 +612,11 @@ class Graph:
         if saved["clock"] is not None:
             self.clock.on, self.clock.now = True, saved["clock"]
         self.entered = saved["entered"]
+
+
+def first_of(failures: Mapping[int, TaskFailed]) -> TaskFailed:
+    """The failure that comes first, of those of one round by operator."""
+    return failures[min(failures, key=lambda i: (failures[i].seq, i))]
 
 
 def operators(graph: Graph) -> Iterator[Operator]:

@@ -102,7 +102,7 @@ class Handlers:
     ) -> None:
         """modes: permissions of log files, by path; shared: the paths that several alerts of `graph` write to."""
         self.outside, self.modes, self.shared, self.graph = outside, modes, shared, graph
-        self._mixed: dict[str, list[Events]] = {}  # what shared logs got in the last round
+        self._mixed: dict[str, list[Output]] = {}  # what shared logs got in the last round
         self._round = 0
         self.tallies: dict[str, Tally] = {}
         self._workers: dict[Any, Worker | str] = {}  # a text: why it is not called
@@ -115,7 +115,7 @@ class Handlers:
             self._mix()
             self._round = self.graph.rounds
         if output.kind == "alert" and output.name in self.shared:
-            self._mixed.setdefault(output.name, []).append(output.payload)
+            self._mixed.setdefault(output.name, []).append(output)
         elif output.kind == "alert":
             self._deliver(("log", output.name), "log", {"path": output.name}, output.payload)
         elif output.kind == "handler":
@@ -139,7 +139,8 @@ class Handlers:
     def _mix(self) -> None:
         """Deliver what shared logs got in a round, in the order of the input rows that caused it."""
         mixed, self._mixed = self._mixed, {}
-        for path, events in mixed.items():
+        for path, outputs in mixed.items():
+            events = [output.payload for output in sorted(outputs, key=lambda output: output.place)]
             self._deliver(("log", path), "log", {"path": path}, *events)
 
     def _deliver(self, key: Any, kind: str, settings: Mapping[str, Any], *events: Events) -> None:

@@ -138,7 +138,7 @@ class Linked:
             entering, cause, depth = entering.take(order), cause[order], depth[order]
         first = next((op.seen for op in self.graphs[task].operators if isinstance(op, Entry)), 0)
         found = []
-        for output in self.send(task, entering):
+        for output in sorted(self.send(task, entering), key=lambda output: output.place):
             if output.kind == KapacitorLoopback.kind:
                 at = output.payload.seq - first
                 found.append(_Fed(output.payload.rows, cause[at], depth[at] + 1, at, task))
@@ -146,7 +146,11 @@ class Linked:
 
 
 def _writes(outputs: Iterable[Output]) -> Iterator[Rows]:
-    return (output.payload.rows for output in outputs if output.kind == KapacitorLoopback.kind)
+    return (
+        output.payload.rows
+        for output in sorted(outputs, key=lambda o: o.place)
+        if output.kind == KapacitorLoopback.kind
+    )
 
 
 def _ordered(names: Sequence[str], links: Iterable[tuple[int, int]]) -> list[int]:

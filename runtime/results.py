@@ -12,7 +12,7 @@ import numpy as np
 from tickc.runtime.batch import Array, Text
 from tickc.runtime.events import LEVELS, Events
 from tickc.runtime.gotemplate.gojson import json_string
-from tickc.runtime.graph import Output
+from tickc.runtime.graph import AT_THE_END, Output, TaskFailed
 from tickc.runtime.nodes.sinks import Write
 from tickc.runtime.rowtext import coded, each, joined, json_rows, json_times, lines
 
@@ -30,31 +30,36 @@ class Results:
         self._alerts: dict[str, _Entries] = defaultdict(_Entries)
         self._writes: dict[str, _Entries] = defaultdict(_Entries)
         self.failure: str | None = None  # why the task ended before its input did
+        self._until = AT_THE_END  # the last input row that counts
+
+    def fail(self, error: TaskFailed) -> None:
+        """The task has failed: what input rows caused that come after the failing one does not count."""
+        self.failure, self._until = str(error), error.seq
 
     def add(self, output: Output) -> None:
         """Take one output of the graph; kinds that leave no trace in the results are ignored."""
-        operator, payload = output.operator, output.payload
+        payload = output.payload
         match output.kind:
             case "httpOut":
                 entries = [None if row is None else f'{{"series":[{row}]}}' for row in json_rows(payload)]
-                self._sinks[output.name].add(operator, payload.seq, entries)
+                self._sinks[output.name].add(output, payload.seq, entries)
             case "alert":
-                self._alerts[output.name].add(operator, payload.data.seq, json_events(payload))
+                self._alerts[output.name].add(output, payload.data.seq, json_events(payload))
             case "influxDBOut":
-                self._write(operator, payload)
+                self._write(output, payload)
 
-    def _write(self, operator: str, write: Write) -> None:
+    def _write(self, output: Output, write: Write) -> None:
         found: dict[str, tuple[list[int], list[str | None]]] = defaultdict(lambda: ([], []))
         rows = write.rows
         for target, seq, line in zip(_targets(rows.database, rows.policy), write.seq.tolist(), lines(rows, write.unit)):
             found[target][0].append(seq)
             found[target][1].append(json_string(line))
         for target, (seqs, texts) in found.items():
-            self._writes[target].add(operator, np.array(seqs, np.int64), texts)
+            self._writes[target].add(output, np.array(seqs, np.int64), texts)
 
     def text(self) -> str:
         """The document as JSON text, numbers written as Go writes them; names in alphabetical order."""
-        sinks, alerts, writes = map(_members, (self._sinks, self._alerts, self._writes))
+        sinks, alerts, writes = (_members(some, self._until) for some in (self._sinks, self._alerts, self._writes))
         failure = "" if self.failure is None else f',"runtime_error":{json_string(self.failure)}'
         return f'{{"sinks":{{{sinks}}},"alerts":{{{alerts}}},"writes":{{{writes}}}{failure}}}'
 
@@ -67,23 +72,28 @@ class _Entries:
     """The JSON of what was sent to one name."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[str, Array, Sequence[str | None]]] = []
+        self.parts: list[tuple[Output, Array, Sequence[str | None]]] = []
 
-    def add(self, operator: str, seq: Array, texts: Sequence[str | None]) -> None:
-        """Take entries of one round, which the input rows `seq` caused; None is left out."""
-        self.parts.append((operator, seq, texts))
+    def add(self, output: Output, seq: Array, texts: Sequence[str | None]) -> None:
+        """Take the entries of one output, which the input rows `seq` caused; None is left out."""
+        self.parts.append((output, seq, texts))
 
-    def ordered(self) -> list[str]:
-        """The entries in their order: parts came in that of the rounds, and in a round of the operators."""
+    def ordered(self, until: int) -> list[str]:
+        """The entries of input rows up to `until` in their order."""
         texts = [text for _, _, part in self.parts for text in part]
-        if len({operator for operator, _, _ in self.parts}) > 1:
-            order = np.argsort(np.concatenate([seq for _, seq, _ in self.parts]), kind="stable")
-            texts = [texts[i] for i in order.tolist()]
-        return [text for text in texts if text is not None]
+        seq = np.concatenate([seq for _, seq, _ in self.parts])
+        order = np.arange(len(seq))
+        if len({output.place for output, _, _ in self.parts}) > 1:
+            sizes = [len(part) for _, _, part in self.parts]
+            place, round = (
+                np.repeat([getattr(output, key) for output, _, _ in self.parts], sizes) for key in ("place", "round")
+            )
+            order = np.lexsort((place, round, seq))
+        return [text for i in order[seq[order] <= until].tolist() if (text := texts[i]) is not None]
 
 
-def _members(entries: dict[str, _Entries]) -> str:
-    found = ((name, entries[name].ordered()) for name in sorted(entries))
+def _members(entries: dict[str, _Entries], until: int) -> str:
+    found = ((name, entries[name].ordered(until)) for name in sorted(entries))
     return ",".join(f"{json_string(name)}:[{','.join(texts)}]" for name, texts in found if texts)
 
 

@@ -83,7 +83,7 @@ def collect(case: Case, task: Task, cut: Cut = lambda n: [], workers: int = 1) -
         for output in graph.run(pieces(case.given(graph), cut), workers=workers):
             results.add(output)
     except TaskFailed as error:
-        results.failure = str(error)
+        results.fail(error)
     return results.to_json()
 
 
@@ -123,7 +123,7 @@ def restored(case: Case, task: Task, chance: random.Random) -> dict[str, Any]:
         for output in second.run(pieces(case.given(second), cut)[half:]):
             results.add(output)
     except TaskFailed as error:
-        results.failure = str(error)
+        results.fail(error)
     return results.to_json()
 
 

@@ -574,7 +574,7 @@ def _replay(
         for output in task.process(given, graph=graph, **running):
             collected.add(output)
     except TaskFailed as error:
-        collected.failure = str(error)
+        collected.fail(error)
         _write_results(results, collected.text())
         raise Failure(f"the task failed: {error}") from None
     except KeyboardInterrupt:

@@ -162,7 +162,7 @@ class Task:
             for output in self.process(given, graph=graph, **options):
                 results.add(output)
         except TaskFailed as error:
-            results.failure = str(error)
+            results.fail(error)
         except Exception as error:
             self.locate(error)
             raise

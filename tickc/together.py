@@ -125,7 +125,7 @@ class Replay:
             for entering in given:
                 self._send(i, entering)
         except TaskFailed as error:  # of the queries
-            self.results[self.tasks[i].name].failure = str(error)
+            self.results[self.tasks[i].name].fail(error)
         self._send(i, None)
 
     def _send(self, i: int, some: Rows | Any | None) -> list[Output]:
@@ -144,7 +144,7 @@ class Replay:
                 results.add(output)
                 found.append(output)
         except TaskFailed as error:
-            results.failure = str(error)
+            results.fail(error)
         except Exception as error:
             task.locate(error)
             raise

@@ -406,13 +406,19 @@ class Alert(Operator):
         self.telling = {}
         coming = chain(self._rest, super().round(inputs))
         self._rest, self.held = iter(()), None
-        for some in coming:
-            if isinstance(some, Held):
-                self._rest, self.held = coming, some
-                break
-            yield some
+        failure: TaskFailed | None = None
+        try:
+            for some in coming:
+                if isinstance(some, Held):
+                    self._rest, self.held = coming, some
+                    break
+                yield some
+        except TaskFailed as error:
+            failure = error
         if self.topics.alerts[-1] is self:
             self.topics.deliver(self)
+        if failure is not None:
+            raise failure
 
     @property
     def may_hold(self) -> bool:  # type: ignore[override]
@@ -471,7 +477,7 @@ class Alert(Operator):
         if self.ids.can_fail and (failed := self._failing_id(work)) is not None:
             if failed[0]:
                 yield from self.process(batch.take(np.arange(failed[0])))
-            raise TaskFailed(failed[1])
+            raise TaskFailed(failed[1], int(batch.seq[failed[0]]))
         out = np.empty((n, 6), np.int64)
         parts: list[tuple[Array, Array]] = []
         total, place = 0, self.topics.place(n)
@@ -743,6 +749,7 @@ class Alert(Operator):
         events = Events(data, point, time, level, previous, duration, texts, self.recoverable, self.texts)
         failure = self._failing_text(events)
         if failure is not None:
+            row = int(batch.seq[units[failure[0]]])
             good = np.arange(failure[0])
             events, codes, units, data = events.take(good), codes[good], units[good], data.take(good)
         if self._guarded:
@@ -752,7 +759,7 @@ class Alert(Operator):
         if len(events):
             yield self._augmented(data, events)
         if failure is not None:
-            raise TaskFailed(failure[1])
+            raise TaskFailed(failure[1], row)
 
     def _failing_text(self, events: Events) -> tuple[int, str] | None:
         """The first event whose message or details cannot be rendered, and the error; that ends the task."""
@@ -775,10 +782,11 @@ class Alert(Operator):
         return self._outputs(events)
 
     def _outputs(self, events: Events) -> list[Output]:
-        logged = [Output("alert", path, self.name, events) for path in self.logs]
+        logged = [Output("alert", path, self.name, self.place, events) for path in self.logs]
         if not len(events):
             return []
-        return [*logged, *(Output("handler", kind, self.name, (settings, events)) for kind, settings in self.handlers)]
+        handled = [Output("handler", k, self.name, self.place, (settings, events)) for k, settings in self.handlers]
+        return [*logged, *handled]
 
     def _augmented(self, data: Points | Segments, events: Events) -> Batch:
         """The data with the tags and fields that the alert adds."""

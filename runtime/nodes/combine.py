@@ -333,7 +333,8 @@ class Combine(Operator):
         if refused is not None:
             raise TaskFailed(
                 f"{self.name}: refusing to perform combination as total combinations "
-                f"{comb(int(sizes[refused]), len(self.lambdas))} exceeds max combinations {self.max}"
+                f"{comb(int(sizes[refused]), len(self.lambdas))} exceeds max combinations {self.max}",
+                int(ended.seq[refused]),
             )
 
     def _refused(self, sizes: Array) -> int | None:

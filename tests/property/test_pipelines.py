@@ -158,3 +158,30 @@ def test_what_is_inhibited_hangs_on_points_alone(script: str, points: list[Any],
     assert in_pieces(task, rows, cuts) == expected
     assert in_pieces(task, rows, cuts, workers=3) == expected
     assert restored(task, rows, len(cuts) % (len(rows) + 1)) == expected
+
+
+FAILING = [
+    "|alert().crit(lambda: TRUE).message('{{ slice (index .Tags \"dc\") 1 }}').log('failing')",
+    "|alert().crit(lambda: \"n\" > 1).id('{{ slice (index .Tags \"dc\") 1 }}').log('failing')",
+    "|alert().warn(lambda: \"v\" > 2.0).details('{{ slice .ID (index .Fields \"n\") }}').id('abc').log('failing')",
+    "|combine(lambda: TRUE, lambda: \"n\" > 0).as('a', 'b').max(3)|httpOut('combined')",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pipeline=pipelines(),
+    failing=st.lists(st.sampled_from(FAILING), min_size=1, max_size=2),
+    points=st.lists(point, min_size=1, max_size=40),
+    cuts=st.lists(st.integers(0, 40)),
+)
+def test_what_a_failing_task_leaves_hangs_on_points_alone(
+    pipeline: str, failing: list[str], points: list[Any], cuts: list[int]
+) -> None:
+    start, *rest = pipeline.split("\n")
+    script = "\n".join([start, *(f"src|httpOut('before{i}'){f}" for i, f in enumerate(failing)), *rest])
+    rows, task = rows_of(points), tickc.compile(script)
+    expected = in_pieces(task, rows, list(range(len(rows))))
+    assert in_pieces(task, rows, []) == expected
+    assert in_pieces(task, rows, cuts) == expected
+    assert in_pieces(task, rows, cuts, workers=3) == expected

@@ -73,8 +73,8 @@ def test_document() -> None:
     table = rows([(0, A, {"v": 3.0}), (1, {}, {"w": 1})])
     other = table.with_(database=Text.of(["db", "out"]))
     results = Results("task")
-    results.add(Output("httpOut", "x", "http_out2", points([(0, A, {"v": 3.0})])))
-    results.add(Output("influxDBOut", "", "influxdb_out3", Write(other, 1, np.arange(2))))
+    results.add(Output("httpOut", "x", "http_out2", 2, points([(0, A, {"v": 3.0})])))
+    results.add(Output("influxDBOut", "", "influxdb_out3", 3, Write(other, 1, np.arange(2))))
     log = Log(name="log4")
     list(log.process(points([(0, A, {"v": 3.0})])))
     results.add(log.outputs[0])
@@ -107,5 +107,5 @@ all|httpOut('x')|influxDBOut().database('d')
 
 def test_a_sink_without_results_is_absent() -> None:
     results = Results("task")
-    results.add(Output("httpOut", "x", "http_out2", points([(0, A, {"v": math.nan})])))
+    results.add(Output("httpOut", "x", "http_out2", 2, points([(0, A, {"v": math.nan})])))
     assert results.to_json() == {"sinks": {}, "alerts": {}, "writes": {}}
