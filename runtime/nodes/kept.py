@@ -157,7 +157,10 @@ class Kept:
     def settle(self, group: Array) -> None:
         """End a round in which rows of these groups came: the tails are where their rows end. Moves the rows together
         where many are gone."""
-        self._filled[group] = self.tails[group]
+        if len(group) > len(self.tails):
+            self._filled[:] = self.tails
+        else:
+            self._filled[group] = self.tails[group]
         self.rooms.rest()
         if len(self.buffer) < self._look:
             return
