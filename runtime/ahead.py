@@ -142,7 +142,8 @@ class Ahead:
         op = self.graph.operators[i]
         made = this.made.get(i, [])
         try:
-            coming = self.graph.worked(i, [this.made[p] for p in self.graph.parents[i]])
+            given = [this.made[p] for p in self.graph.parents[i]]
+            coming = iter(()) if i in self.graph.failures else self.graph.worked(i, given)
             branch = self.graph.branch(i) if op.pours else None
             for batch in coming:
                 made.append(batch)
@@ -188,6 +189,10 @@ class Ahead:
             self._push(this, i)
 
     def _fail(self, this: _Round, i: int, error: Exception) -> None:
+        if isinstance(error, TaskFailed):
+            self.graph.failures[i] = error
+            if self.graph.goes_on:
+                return
         with self.graph.team.bell:
             this.errors.setdefault(i, error)
             self._failed = this.number if self._failed is None else min(self._failed, this.number)
@@ -219,17 +224,17 @@ class Ahead:
         All turns before it are over: no operator below it, none of which has another parent, is at work.
         """
         assert this.pouring is not None
-        failures: dict[int, TaskFailed] = {}
-        branch = self.graph.branch(i)
+        failures, branch = self.graph.failures, self.graph.branch(i)
         assert branch is not None
+        failed = {*failures}
         try:
             for some in this.pouring[1]:
                 for batch in made_now(some):
                     yield from self.graph.poured(i, batch, branch, failures)
         except TaskFailed as error:
             failures[i] = error
-        for j, failure in failures.items():
-            self._fail(this, j, failure)
+        for j in {i, *branch} & ({*failures} - failed):
+            self._fail(this, j, failures[j])
         this.pouring = None
         self._end(this, i, [])
 

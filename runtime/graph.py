@@ -322,6 +322,8 @@ class Graph:
         self.entered = 0  # points that sources took, in rounds that were given out
         self.rounds = 0  # that have begun
         self.branches: dict[int, list[int] | None] = {}  # see branch
+        self.failures: dict[int, TaskFailed] = {}  # by operator, which takes nothing more
+        self.goes_on = False  # whether the others then go on to the end, as Kapacitor's do
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
@@ -371,8 +373,8 @@ class Graph:
         """One round: `batches` are those of the sources, by position in `operators`. Yields what leaves the graph.
 
         last: the input ends with this round; every operator is finished after its parents, and flushed before that
-        where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed after the round in
-        which an operator ends the task: the first failure, of which `seq` tells what came before it.
+        where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed, the first one,
+        after the round in which an operator ends the task, or, where the graph goes on, after the last round.
 
         Where an operator holds, those behind it take only what comes before the row at which it does. Then the one that
         holds earliest goes on, and those behind it with what waits for them, so that all have come as far as it needs.
@@ -381,7 +383,6 @@ class Graph:
         operators = self.operators
         entering = dict(batches)
         waiting: list[list[list[Batch]]] = [[[] for _ in parents] for parents in self.parents]
-        failures: dict[int, TaskFailed] = {}  # by operator; what came out before goes on to the end of the round
         first: int | None = 0
         while first is not None:
             reach = self._reach(first)
@@ -391,13 +392,13 @@ class Graph:
                 made = list(entering.pop(i, ()))
                 branch = self.branch(i) if op.pours and not self.may_hold else None
                 try:
-                    for batch in () if i in failures else self.worked(i, given, reach, time, last, flush):
+                    for batch in () if i in self.failures else self.worked(i, given, reach, time, last, flush):
                         if branch is None:
                             made.append(batch)
                         else:
-                            yield from self.poured(i, batch, branch, failures)
+                            yield from self.poured(i, batch, branch, self.failures)
                 except TaskFailed as error:
-                    failures[i] = error
+                    self.failures[i] = error
                 for j, place in self.readers[i]:
                     waiting[j][place].extend(made)
                 yield from self.leaving(op.outputs)
@@ -405,8 +406,8 @@ class Graph:
                     reach = self._reach(i + 1)
             holding = [(op.held.seq, i) for i, op in enumerate(operators) if op.held is not None]
             first = min(holding)[1] if holding else None
-        if failures:
-            raise first_of(failures)
+        if self.failures and (last or not self.goes_on):
+            raise first_of(self.failures)
 
     def leaving(self, outputs: list[Output]) -> Iterator[Output]:
         """Give out the outputs of an operator, in the present round."""
@@ -501,6 +502,8 @@ class Graph:
             yield from outputs
         if last:
             yield from self.end(flush=flush)
+        elif self.failures:
+            raise first_of(self.failures)
 
     def feed(self, some: Entering) -> Iterator[Output]:
         """Let rows or batches enter; yields what leaves the graph."""

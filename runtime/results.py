@@ -12,7 +12,7 @@ import numpy as np
 from tickc.runtime.batch import Array, Text
 from tickc.runtime.events import LEVELS, Events
 from tickc.runtime.gotemplate.gojson import json_string
-from tickc.runtime.graph import AT_THE_END, Output, TaskFailed
+from tickc.runtime.graph import Output
 from tickc.runtime.nodes.sinks import Write
 from tickc.runtime.rowtext import coded, each, joined, json_rows, json_times, lines
 
@@ -30,11 +30,6 @@ class Results:
         self._alerts: dict[str, _Entries] = defaultdict(_Entries)
         self._writes: dict[str, _Entries] = defaultdict(_Entries)
         self.failure: str | None = None  # why the task ended before its input did
-        self._until = AT_THE_END  # the last input row that counts
-
-    def fail(self, error: TaskFailed) -> None:
-        """The task has failed: what input rows caused that come after the failing one does not count."""
-        self.failure, self._until = str(error), error.seq
 
     def add(self, output: Output) -> None:
         """Take one output of the graph; kinds that leave no trace in the results are ignored."""
@@ -59,7 +54,7 @@ class Results:
 
     def text(self) -> str:
         """The document as JSON text, numbers written as Go writes them; names in alphabetical order."""
-        sinks, alerts, writes = (_members(some, self._until) for some in (self._sinks, self._alerts, self._writes))
+        sinks, alerts, writes = map(_members, (self._sinks, self._alerts, self._writes))
         failure = "" if self.failure is None else f',"runtime_error":{json_string(self.failure)}'
         return f'{{"sinks":{{{sinks}}},"alerts":{{{alerts}}},"writes":{{{writes}}}{failure}}}'
 
@@ -78,22 +73,20 @@ class _Entries:
         """Take the entries of one output, which the input rows `seq` caused; None is left out."""
         self.parts.append((output, seq, texts))
 
-    def ordered(self, until: int) -> list[str]:
-        """The entries of input rows up to `until` in their order."""
+    def ordered(self) -> list[str]:
+        """The entries in their order."""
         texts = [text for _, _, part in self.parts for text in part]
-        seq = np.concatenate([seq for _, seq, _ in self.parts])
-        order = np.arange(len(seq))
         if len({output.place for output, _, _ in self.parts}) > 1:
             sizes = [len(part) for _, _, part in self.parts]
-            place, round = (
-                np.repeat([getattr(output, key) for output, _, _ in self.parts], sizes) for key in ("place", "round")
-            )
-            order = np.lexsort((place, round, seq))
-        return [text for i in order[seq[order] <= until].tolist() if (text := texts[i]) is not None]
+            place = np.repeat([output.place for output, _, _ in self.parts], sizes)
+            round = np.repeat([output.round for output, _, _ in self.parts], sizes)
+            order = np.lexsort((place, round, np.concatenate([seq for _, seq, _ in self.parts])))
+            texts = [texts[i] for i in order.tolist()]
+        return [text for text in texts if text is not None]
 
 
-def _members(entries: dict[str, _Entries], until: int) -> str:
-    found = ((name, entries[name].ordered(until)) for name in sorted(entries))
+def _members(entries: dict[str, _Entries]) -> str:
+    found = ((name, entries[name].ordered()) for name in sorted(entries))
     return ",".join(f"{json_string(name)}:[{','.join(texts)}]" for name, texts in found if texts)
 
 

@@ -79,11 +79,12 @@ Cut = Callable[[int], list[int]]  # from the number of rows or batches of a roun
 def collect(case: Case, task: Task, cut: Cut = lambda n: [], workers: int = 1) -> dict[str, Any]:
     """The results of a run in pieces."""
     results, graph = Results(task.name), task.build()
+    graph.goes_on = True
     try:
         for output in graph.run(pieces(case.given(graph), cut), workers=workers):
             results.add(output)
     except TaskFailed as error:
-        results.fail(error)
+        results.failure = str(error)
     return results.to_json()
 
 
@@ -123,7 +124,7 @@ def restored(case: Case, task: Task, chance: random.Random) -> dict[str, Any]:
         for output in second.run(pieces(case.given(second), cut)[half:]):
             results.add(output)
     except TaskFailed as error:
-        results.fail(error)
+        results.failure = str(error)
     return results.to_json()
 
 

@@ -569,12 +569,12 @@ def _replay(
     from tickc.runtime.graph import TaskFailed
     from tickc.runtime.results import Results
 
-    collected = Results(task.name)
+    collected, graph.goes_on = Results(task.name), True
     try:
         for output in task.process(given, graph=graph, **running):
             collected.add(output)
     except TaskFailed as error:
-        collected.fail(error)
+        collected.failure = str(error)
         _write_results(results, collected.text())
         raise Failure(f"the task failed: {error}") from None
     except KeyboardInterrupt:

@@ -156,13 +156,14 @@ class Task:
         from tickc.runtime.results import Results
 
         graph = self.build()
+        graph.goes_on = True
         given = self._given(graph, recording, data, (db, rp), start, stop)
         results = Results(self.name)
         try:
             for output in self.process(given, graph=graph, **options):
                 results.add(output)
         except TaskFailed as error:
-            results.fail(error)
+            results.failure = str(error)
         except Exception as error:
             self.locate(error)
             raise

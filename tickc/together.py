@@ -70,6 +70,7 @@ class Replay:
         self.graphs = [task.build() for task in tasks]
         for graph in self.graphs:
             graph.follow(clock)
+            graph.goes_on = True
         self._batches = [i for i, graph in enumerate(self.graphs) if queries(graph)]
         self.batches = [tasks[i].name for i in self._batches]
         self._streams = [i for i in range(len(tasks)) if i not in self._batches]
@@ -125,7 +126,7 @@ class Replay:
             for entering in given:
                 self._send(i, entering)
         except TaskFailed as error:  # of the queries
-            self.results[self.tasks[i].name].fail(error)
+            self.results[self.tasks[i].name].failure = str(error)
         self._send(i, None)
 
     def _send(self, i: int, some: Rows | Any | None) -> list[Output]:
@@ -144,7 +145,7 @@ class Replay:
                 results.add(output)
                 found.append(output)
         except TaskFailed as error:
-            results.fail(error)
+            results.failure = str(error)
         except Exception as error:
             task.locate(error)
             raise
