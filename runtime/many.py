@@ -126,7 +126,8 @@ class Member(Run):
 
     def __init__(self, job: Job, folder: Folder | None, paths: Paths | Address, options: Options) -> None:
         """folder: for the results; None: they become tables. Raises what opening a run does."""
-        super().__init__(job.graph, job.reads, paths, options, job.outside)
+        alone = replace(options, workers=1)  # a set is computed on one thread, which also writes what it leaves
+        super().__init__(job.graph, job.reads, paths, alone, job.outside)
         self.job, self.name = job, job.name
         self.folder = folder
         self.linked: dict[str, str] = {}  # the scripts, hashed, of tasks that it feeds or that feed it

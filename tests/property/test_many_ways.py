@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,20 @@ def test_golden_cases(folder: Path, tmp_path: Path) -> None:
     tasks = [*others, task]
     wanted = {one.name: left_by(one, source, tmp_path / f"alone {one.name}", **options) for one in tasks}
     assert left_by_all(tasks, source, tmp_path / "together", batch_rows=5, **options) == wanted
+
+
+def test_one_thread_computes_and_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What waits to be written may be set aside between any two batches."""
+    monkeypatch.setattr(parts, "ROW_GROUP", 8)
+    monkeypatch.setattr(many, "HELD", 0)
+    monkeypatch.setattr(dispatch, "ENOUGH", 1)
+    source = tmp_path / "in.srpl"
+    write_recording(source, [rows_of([(1, "a", None, 0.5, i, None) for i in range(100)])])
+    tasks = [tickc.compile(OTHERS["all"], name="all")]
+    others = {*threading.enumerate()}
+
+    def check(*_: Any) -> None:
+        assert {*threading.enumerate()} == others
+
+    found = left_by_all(tasks, source, tmp_path / "together", batch_rows=3, workers=8, on_step=check)
+    assert found == {"all": left_by(tasks[0], source, tmp_path / "alone")}
