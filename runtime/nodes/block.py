@@ -13,9 +13,9 @@ Names = Sequence[str] | None
 
 def select(rows: Rows, tags: Names, fields: Names) -> Rows:
     """Rows with only some of their columns; None stands for all."""
-    if tags is not None and len(tags) < len(rows.tags):
+    if tags is not None and not rows.tags.keys() <= {*tags}:
         rows = rows.with_(tags={t: rows.tags[t] for t in tags if t in rows.tags})
-    if fields is not None and len(fields) < len(rows.fields):
+    if fields is not None and not rows.fields.keys() <= {*fields}:
         rows = rows.with_(fields={f: rows.fields[f] for f in fields if f in rows.fields})
     return rows
 

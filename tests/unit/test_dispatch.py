@@ -135,3 +135,10 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch: pytest.MonkeyPatch, tm
         for i in range(5):
             again = tmp_path / "out" / f"{task.name[:-1]}{i}" / part
             assert again.read_bytes() == (tmp_path / "alone" / task.name / part).read_bytes()
+
+
+@pytest.mark.parametrize("names", [("n",), ("n", "x", "y"), ("n", "x", "y", "z")])
+def test_columns_that_a_task_does_not_want_are_not_there(names: tuple[str, ...]) -> None:
+    """However many it wants that are not there."""
+    (_, piece), *_ = [*(parted := Dispatch([Wish(None, ("host", "x"), names)])).take(some_rows(9, 0)), *parted.rest()]
+    assert (set(piece.tags), set(piece.fields)) == ({"host"}, {"n"})
