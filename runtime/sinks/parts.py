@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tickc.runtime.batch import Rows
 from tickc.runtime.sinks.columns import Frame, widened
 from tickc.runtime.sinks.files import sync
 from tickc.runtime.snapshot import freeze, thaw
+from tickc.runtime.sources.columnar import is_text
 
 ROW_GROUP = 65_536
 PART = 16 * ROW_GROUP  # rows of a file
@@ -111,7 +113,7 @@ class DataSet:
         if self._writer is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open = Piece(f"{len(self.pieces):05}.{self.form}", 0, columns)
-            self._writer = _writer(self.folder / self._open.name, self.form, batch.schema)
+            self._writer = _writer(self.folder / self._open.name, self.form, batch.schema, _differing(batch))
         _write(self._writer, self.form, batch)
         self._open = Piece(self._open.name, self._open.rows + len(rows), columns)
         if (sum(p.rows for p in self.pieces) + self._open.rows) % PART == 0:
@@ -183,8 +185,10 @@ class DataSet:
         return parts
 
     def _write_anew(self, groups: Iterable[Any], path: Path, schema: Any) -> None:
-        with contextlib.closing(_writer(path, self.form, schema)) as writer:
-            for batch in groups:
+        groups = iter(groups)
+        first = next(groups)
+        with contextlib.closing(_writer(path, self.form, schema, _differing(first))) as writer:
+            for batch in chain([first], groups):
                 _write(writer, self.form, batch)
 
     def abort(self) -> None:
@@ -200,7 +204,7 @@ def _bytes(form: str, schema: Any, batch: Any = None) -> bytes:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with contextlib.closing(_writer(sink, form, schema, "none")) as writer:
+    with contextlib.closing(_writer(sink, form, schema, compression="none")) as writer:
         if batch is not None:
             _write(writer, form, batch)
     return sink.getvalue().to_pybytes()
@@ -212,12 +216,22 @@ def _nothing(form: str, schema: Any, metadata: str) -> bytes:
     return _bytes(form, schema)
 
 
-def _writer(sink: Any, form: str, schema: Any, compression: str = "zstd") -> Any:
-    """Writes tables to a path, or a stream of Arrow."""
+def _differing(batch: Any) -> set[str]:
+    """The tags of which most rows have a value of their own, for which a dictionary would be no gain."""
+    import pyarrow as pa
+
+    columns = zip(batch.schema.names, batch.columns)
+    return {k for k, c in columns if pa.types.is_dictionary(c.type) and 2 * len(c.dictionary) > len(c)}
+
+
+def _writer(sink: Any, form: str, schema: Any, differing: Collection[str] = (), compression: str = "zstd") -> Any:
+    """Writes tables to a path, or a stream of Arrow. differing: columns of text that get no dictionary."""
     if form == "parquet":
         import pyarrow.parquet as pq
 
-        return pq.ParquetWriter(sink, schema, compression=compression)
+        texts = [f.name for f in schema if is_text(f.type) and f.name not in differing]
+        times = {"time": "DELTA_BINARY_PACKED"}
+        return pq.ParquetWriter(sink, schema, compression=compression, use_dictionary=texts, column_encoding=times)
     import pyarrow as pa
 
     return pa.ipc.new_file(sink, _stored(schema))
