@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any
 
 import numpy as np
@@ -416,6 +416,19 @@ class Groups:
         tags = {d: self.words[d].strings[self.values[d].values[code]] for d in dims}
         name, by_name = self.names.strings[self.name.values[code]], bool(self.by_name.values[code])
         return Group(group_id(name, by_name, tags), by_name, dims, tags, name)
+
+    def ids(self, codes: Array) -> list[str]:
+        """The ids of the groups `codes` (i4[m])."""
+        found = np.empty(len(codes), object)
+        kinds = 2 * self.shape.values[codes] + self.by_name.values[codes]
+        for kind in np.unique(kinds).tolist():
+            rows, dims = np.flatnonzero(kinds == kind), self.shapes[kind >> 1]
+            some = codes[rows]
+            names = Text(self.name.values[some], self.names).tolist()
+            values = [Text(self.values[d].values[some], self.words[d]).tolist() for d in dims]
+            table = zip(*values) if dims else repeat(())
+            found[rows] = [group_id(name or "", kind & 1 == 1, dict(zip(dims, row))) for name, row in zip(names, table)]
+        return found.tolist()
 
     def __iter__(self) -> Iterator[Group]:
         return self.since(0)

@@ -133,7 +133,20 @@ class Ids:
                 raise IdError(row, str(error)) from error
             return self.vocabulary.code(text)
 
-        return self._lookup.groups(self._combinations.encode(columns), make)
+        combinations = self._combinations.encode(columns)
+        if self.can_fail or not {*(self.template.columns or ("",))} <= {"Name", "Group", "TaskName"}:
+            return self._lookup.groups(combinations, make)
+
+        def make_all(rows: Array) -> Array:
+            """`make` for the rows i8[m], where only names and groups are read."""
+            known = {
+                "Name": [text or "" for text in name.take(rows).tolist()],
+                "Group": [group_text(id) for id in groups.ids(group[rows])],
+                "TaskName": [self.task] * len(rows),
+            }
+            return self.vocabulary.encode(self.template.render_columns(known, len(rows)))
+
+        return self._lookup.in_bulk(combinations, make_all)
 
     def _used(self, tags: Mapping[str, Text] | None) -> Sequence[str]:
         """The tags that tell ids apart. A tag that is new to a template that may read all of them makes new tables."""

@@ -120,3 +120,17 @@ def test_groups_of_another_table_are_taken_over_as_one_by_one(seed: int, rename:
         expected = [single.code(rename or g.name, g.by_name, g.tags) for g in other.since(first)]
         assert bulk.take_over(other, first, rename).tolist() == expected
         assert [(g.id, g.name, g.dims, g.tags) for g in bulk] == [(g.id, g.name, g.dims, g.tags) for g in single]
+
+
+def test_ids_of_many_at_once() -> None:
+    groups = Groups()
+    for name, by_name, tags in [
+        ("m", False, {}),
+        ("m", True, {}),
+        ("m", False, {"a": "x"}),
+        ("n", True, {"a": "x", "b": ""}),
+        ("m", False, {"b": "y"}),
+    ]:
+        groups.code(name, by_name, tags)
+    assert groups.ids(np.array([4, 0, 3, 3, 1, 2], np.int32)) == [groups[g].id for g in (4, 0, 3, 3, 1, 2)]
+    assert groups.ids(np.zeros(0, np.int32)) == []
