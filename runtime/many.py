@@ -8,7 +8,7 @@ fails leaves the others as they are.
 from __future__ import annotations
 
 import time as clock
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -281,7 +281,7 @@ def backfill_all(
     ValueError where two have one name; what a task raises is told in `Together.failed`.
     """
     names = [job.name for job in jobs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, n in Counter(names).items() if n > 1):
         raise ValueError(f"two tasks have the name {twice[0]}")
     with ExitStack() as stack:
         folders = None if output is None else stack.enter_context(Folders(output, form, overwrite, resume))

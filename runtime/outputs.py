@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tickc.runtime.checkpoints import MANIFEST, read_manifest
 from tickc.runtime.emitted import EVENT_FIELDS, Reached
 from tickc.runtime.sinks.columns import Frame, OutputError, widened
-from tickc.runtime.sinks.files import TextFile, sync_all, telling
+from tickc.runtime.sinks.files import TextFile, put, sync_all, telling
 from tickc.runtime.sinks.parts import DataSet
 from tickc.runtime.snapshot import freeze, thaw
 
@@ -94,8 +94,11 @@ class Staging:
     ) -> None:
         """resume: what a run that was broken off left in the hidden folder stays there; `finished` is the summary of
         one that was not. shared: the hidden folder of a set of runs (`Folders`), each with a place in it."""
-        self.output = Path(os.path.realpath(output))
         self.given = os.fspath(output)
+        if shared is None or os.path.islink(output):
+            self.output = Path(os.path.realpath(output))
+        else:
+            self.output = shared.parent / os.path.basename(self.given)
         self.exists = self.output.is_dir()
         self.keep = False
         self._lock: int | None = None
@@ -106,7 +109,8 @@ class Staging:
             own = "" if shared is None else self.output.name
             self.path = shared or (within if self.exists and not (resume and beside.is_dir()) else beside)
             self.aside = (shared or within) / ASIDE / own
-            self.moving = self.aside.is_dir()  # a run was broken off while it moved its results in
+            left = shared is None or resume  # whether another run may have left something; `Folders` would remove it
+            self.moving = left and self.aside.is_dir()  # a run was broken off while it moved its results in
             self.finished = self._finished(shared is not None) if resume and self.exists else None
             self.old = self._replaced(overwrite or self.finished is not None) if self.exists else []
             if shared is None:
@@ -114,7 +118,7 @@ class Staging:
                 if not resume:
                     _clear(self.path)
             self.pieces, self.results = self.path / "pieces" / own, self.path / "out" / own
-            if self.results.is_dir():
+            if left and self.results.is_dir():
                 shutil.rmtree(self.results)
 
     def _finished(self, one_of_many: bool) -> dict[str, Any] | None:
@@ -339,7 +343,7 @@ class Folder:
         """Move everything into place, with the summary."""
         with _telling(self.staging.given):
             lines = (f'  "{name}": {json.dumps(value)}' for name, value in summary.items())
-            (self.staging.results / MARK).write_bytes(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+            put(self.staging.results / MARK, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
         self.staging.commit()
 
 

@@ -113,6 +113,17 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
+def put(path: str | os.PathLike[str], data: bytes) -> None:
+    """Make a file of what it shall hold, with no more calls than that takes."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+    finally:
+        os.close(handle)
+
+
 class TextFile:
     """A file of lines, to which lines are appended. It is there once there are enough of them, or after a mark."""
 
@@ -153,7 +164,7 @@ class TextFile:
     def close(self, target: Path, durable: bool = True) -> None:
         """Nothing more will be written; the file gets the name `target` too, or, where it is not there yet, alone."""
         if self.file is None and not self.size:
-            target.write_bytes(b"".join(self.waiting))
+            put(target, b"".join(self.waiting))
             if durable:
                 sync(target)
             return

@@ -20,7 +20,7 @@ from typing import Any
 from tickc.runtime import snapshot
 from tickc.runtime.batch import Rows
 from tickc.runtime.sinks.columns import Frame, widened
-from tickc.runtime.sinks.files import sync
+from tickc.runtime.sinks.files import put, sync
 from tickc.runtime.snapshot import freeze, thaw
 from tickc.runtime.sources.columnar import is_text
 
@@ -155,10 +155,10 @@ class DataSet:
                 self._write_anew([batch], path, batch.schema)
             elif rest is not None:
                 batch = self.frame.batch(rest)
-                path.write_bytes(_bytes(self.form, batch.schema, batch))
+                put(path, _bytes(self.form, batch.schema, batch))
             else:
                 schema = self.frame.schema()
-                path.write_bytes(_nothing(self.form, schema, str(schema.metadata)))
+                put(path, _nothing(self.form, schema, str(schema.metadata)))
             if durable:
                 sync(path)
             return
