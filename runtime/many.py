@@ -10,9 +10,10 @@ from __future__ import annotations
 import time as clock
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
 Guarded = Callable[..., None]
 HELD = 256 << 20  # bytes of rows that may wait to be written, of all tasks
-WRITERS = 8  # threads that finish the folders of tasks: most of it is waiting for the disk
+IN_STEP = 64  # tasks that are finished together
+TELLING = 8  # threads that finish tasks which others are told of: most of it is waiting for them
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,13 @@ class Member(Run):
         if self.runs is not None:
             self._answer(self.runs.finish())
         self.write(_noting(self.graph.end(flush=self.flush), kept), self.sinks)
+
+    def finishing(self) -> Iterator[None]:
+        """`finish` in steps, of a task that nobody is told of."""
+        self.over = True
+        if self.folder is not None:
+            yield from self.folder.closing()
+        self._tell_losses()
 
     def _answer(self, batches: Iterable[Entering]) -> None:
         for entering in batches:
@@ -421,14 +430,17 @@ class _Set:
             here = [unit for unit in found if not all(m.left for m in unit.members)]
             if here:
                 self._read(source, here)
-        with ThreadPoolExecutor(WRITERS, thread_name_prefix="tickc-finish") as pool:
-            waiting = []
+        with ThreadPoolExecutor(TELLING, thread_name_prefix="tickc-finish") as pool:
+            telling: list[tuple[Member, Future[None]]] = []
             alone = [Unit([m], self._guarded) for m in self.members if m.asked is not None]
             for unit in (*(unit for _, found in self.inputs for unit in found), *alone):
                 unit.end()
-                waiting += [(m, pool.submit(m.finish, m.sinks)) for m in unit.members if not m.left]
-            for member, written in waiting:
-                self._guarded(member, written.result)
+                telling += [(m, pool.submit(m.finish, m.sinks)) for m in unit.members if m.watched and not m.left]
+            rest = [m for m in self.members if not m.watched]
+            for start in range(0, len(rest), IN_STEP):
+                self._finish(rest[start : start + IN_STEP])
+            for member, told in telling:
+                self._guarded(member, told.result)
         if self.folders is not None:
             self.folders.sync()
         for member in list(self.members):
@@ -436,6 +448,23 @@ class _Set:
         self._tell(0)
         if self.folders is not None:
             self.folders.keep = False
+
+    def _finish(self, members: Sequence[Member]) -> None:
+        """Finish tasks, each step for all of them: code that runs again and again takes half the time."""
+        began = clock.perf_counter()
+        for _ in zip_longest(*map(self._steps, members)):
+            pass
+        for member in members:
+            member.summary.seconds += (clock.perf_counter() - began) / len(members)
+
+    def _steps(self, member: Member) -> Iterator[None]:
+        try:
+            yield from member.finishing()
+        except (OutputError, MemoryError):
+            raise
+        except Exception as error:
+            self._fail(member.job, error)
+            self._leave(member)
 
     def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""

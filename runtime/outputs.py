@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -334,10 +334,16 @@ class Folder:
 
     def close(self) -> None:
         """Write the results."""
+        for _ in self.closing():
+            pass
+
+    def closing(self) -> Iterator[None]:
+        """`close` in steps."""
         with _telling(self.staging.given):
             self.staging.results.mkdir(parents=True)
+        yield
         for writer in self.writers:
-            writer.close(self.durable)
+            yield from writer.closing(self.durable)
 
     def commit(self, summary: dict[str, Any]) -> None:
         """Move everything into place, with the summary."""
@@ -429,15 +435,17 @@ class _Writer:
                 "file": None if self.file is None else self.file.mark(durable),
             }
 
-    def close(self, durable: bool) -> None:
-        """Write the results; they last where `durable`."""
+    def closing(self, durable: bool) -> Iterator[None]:
+        """Write the results, in steps; they last where `durable`."""
         with _telling(self.given):
             if self.file is not None:
                 self.file.close(self.results / self.file.path.name, durable)
+                yield
             if self.table is not None:
                 folder = self.results / self.name
                 folder.mkdir()
-                self.table.close(folder, durable)
+                yield
+                yield from self.table.closing(folder, durable)
 
     def abort(self) -> None:
         """Let go of the files; they will be removed."""

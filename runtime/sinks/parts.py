@@ -142,6 +142,11 @@ class DataSet:
 
     def close(self, target: Path, durable: bool = True) -> None:
         """Write the files to the folder `target`, which is there; they last where `durable`. The pieces stay."""
+        for _ in self.closing(target, durable):
+            pass
+
+    def closing(self, target: Path, durable: bool) -> Iterator[None]:
+        """`close` in steps."""
         waiting = self._waiting()
         rest = Rows.concat(waiting) if waiting else None
         if rest is not None and (self._writer is not None or self.pieces):
@@ -155,7 +160,10 @@ class DataSet:
                 self._write_anew([batch], path, batch.schema)
             elif rest is not None:
                 batch = self.frame.batch(rest)
-                put(path, _bytes(self.form, batch.schema, batch))
+                yield
+                whole = _bytes(self.form, batch.schema, batch)
+                yield
+                put(path, whole)
             else:
                 schema = self.frame.schema()
                 put(path, _nothing(self.form, schema, str(schema.metadata)))
