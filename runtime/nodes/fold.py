@@ -44,15 +44,16 @@ from tickc.runtime.team import Team
 # State of a group, one row of i8[groups, WIDTH], of which the sums are read as f8: the ring's (see window.py); points
 # since the last purge (NEW), the insertion that fills the ring's last slot (0: none will), whether that point was late
 # (ALL: the second accumulator holds every point, see open_window), points that only add to the first accumulator (how
-# many were taken since the counts were brought up to date, and how many may be), then two accumulators. What a point
-# needs that only adds, what one needs that ends a window, and all else, are in lines of a cache of their own.
+# many were taken since the counts were brought up to date, and how many may be), then that accumulator. Second ones are
+# apart, `late`: i8[groups, ACC]. What a point needs that only adds, what one needs that ends a window, and all else, is
+# in lines of a cache of its own.
 LAST, LATE, TAKEN, MAY_TAKE, FIRST_ACC = 8, 9, 10, 11, 12
 # An accumulator: the kind that the first value with a reducer asks for, sums (or lows) of floats and of ints, whether a
 # point is in it, points skipped before that, floats and ints so far, their highs; and of the values before that first
 # one, the first and last kind and the first that came twice in a row: whether Kapacitor gives them an earlier reducer
 # (see resolve.py).
 FIRST, SUM, LOW, SEEN, SKIPPED, FLOATS, INTS, SUM_HIGH, HIGH, LEAD_FIRST, LEAD_LAST, LEAD_TWICE, ACC = range(13)
-WIDTH = 40
+WIDTH = FIRST_ACC + ACC
 COUNT_F, SUM_F, MEAN_F, SPREAD_F = 0, 1, 2, 3
 FUNCTIONS = {"count": COUNT_F, "sum": SUM_F, "mean": MEAN_F, "spread": SPREAD_F}
 FLOAT_KIND, INT_KIND, DURATION_KIND = int(Kind.FLOAT), int(Kind.INT), int(Kind.DURATION)
@@ -64,9 +65,8 @@ LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
 
 @bare_kernel
-def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
-    """Empty accumulator `a` (0 or 1) of a group."""
-    at = FIRST_ACC + a * ACC
+def clear(state, sums, g, at, function):  # type: ignore[no-untyped-def]
+    """Empty the accumulator at `at` of a group. state, sums: those of groups, or `late`."""
     state[g, at + SEEN] = 0
     state[g, at + SKIPPED] = 0
     state[g, at + FIRST] = NONE
@@ -85,7 +85,7 @@ def clear(state, sums, g, a, function):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
+def open_window(state, sums, late, late_sums, node, g, function):  # type: ignore[no-untyped-def]
     """Begin a window of a group: find which insertion will fill the ring's last slot.
 
     A ring that was emptied when it stood at its end is not purged at all where the points to come fill it exactly and
@@ -95,12 +95,13 @@ def open_window(state, sums, g, function):  # type: ignore[no-untyped-def]
     state[g, LATE] = 0
     wrapped = state[g, START] > state[g, STOP] or (state[g, START] == state[g, STOP] and state[g, SIZE] > 0)
     state[g, LAST] = 0 if wrapped else state[g, CAP] - state[g, STOP]
-    clear(state, sums, g, 0, function)
+    clear(state, sums, g, FIRST_ACC, function)
     if state[g, CAP] > 0 and state[g, SIZE] == 0 and state[g, START] == state[g, CAP]:
         state[g, LATE] = ALL
         state[g, LAST] = state[g, CAP]
-        clear(state, sums, g, 1, function)
-        state[g, FIRST_ACC + ACC + SEEN] = 1
+        clear(late, late_sums, g, 0, function)
+        late[g, SEEN] = 1
+        node[3] = 1
 
 
 @bare_kernel
@@ -197,7 +198,7 @@ def reducer_kind(state, g, at, function, node):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def close_window(state, g):  # type: ignore[no-untyped-def]
+def close_window(state, late, g):  # type: ignore[no-untyped-def]
     """Move the ring's indices over the insertions since the last purge and purge; returns the accumulator that holds
     what is left: 0 for all new points but a prefix, 1 for those after the ring's last slot, or for all."""
     old = state[g, SIZE]
@@ -212,7 +213,7 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
         return 0
     upper = state[g, LEN] - state[g, START]
     if lower_only:
-        state[g, START] = state[g, FIRST_ACC + ACC + SKIPPED]
+        state[g, START] = late[g, SKIPPED]
         state[g, SIZE] = state[g, STOP] - state[g, START]
         return 1
     dropped = old + state[g, FIRST_ACC + SKIPPED]
@@ -226,15 +227,29 @@ def close_window(state, g):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
+def put_result(state, sums, g, at, function, node, e, out_kind, out_count, out_float, out_int):  # type: ignore[no-untyped-def]
+    """Write what the accumulator at `at` of a group holds as emission `e`, see `fold_windows`."""
+    kind = np.int64(reducer_kind(state, g, at, function, node))
+    out_kind[e] = kind
+    out_count[e] = state[g, at + (FLOATS if kind == FLOAT_KIND else INTS)]
+    out_float[e, 0] = sums[g, at + SUM]
+    out_int[e, 0] = state[g, at + LOW]
+    if function == SPREAD_F:
+        out_float[e, 1] = sums[g, at + SUM_HIGH]
+        out_int[e, 1] = state[g, at + HIGH]
+
+
+@bare_kernel
 def fold_windows(  # type: ignore[no-untyped-def]
-    time, group, kinds, floats, ints, state, sums, node, period, every, offset, align, fill, function, ahead,
-    out_row, out_tmax, out_kind, out_count, out_float, out_int,
+    time, group, kinds, floats, ints, state, sums, late, late_sums, node, period, every, offset, align, fill, function,
+    ahead, out_row, out_tmax, out_kind, out_count, out_float, out_int,
 ):  # fmt: skip
     """Fold rows into their groups' open windows and write the windows that end.
 
     time: i8[n]; group: i4[n]; kinds: u1[n], or u1[1] for all; floats: f8[n], ints: i8[n] (either may be of length 1
-    where no row is of its kind); state: i8[groups, WIDTH], sums: the same as f8; node: i8[3], the last kind that was
-    asked for, the last that had a reducer, and the counter of the points that were only added; ahead: see prefetch.py.
+    where no row is of its kind); state: i8[groups, WIDTH], late: i8[groups, ACC], sums, late_sums: the same as f8;
+    node: i8[4], the last kind that was asked for, the last that had a reducer, the counter of the points that were only
+    added, and whether an accumulator in `late` was ever used; ahead: see prefetch.py.
     Writes for each emission its row, batch time, kind and number of values, and the low (or sum) and high as floats
     f8[n, 2] and ints i8[n, 2]. Returns (emissions, values that could not be used). Two short cuts do what the rest
     would: for points that only add to the first accumulator, and for those that begin a window.
@@ -271,23 +286,19 @@ def fold_windows(  # type: ignore[no-untyped-def]
         if state[g, OPEN] == 0:
             state[g, OPEN] = 1
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
-            open_window(state, sums, g, function)
+            open_window(state, sums, late, late_sums, node, g, function)
         if t >= state[g, NEXT]:
-            at = close_window(state, g)
-            block = FIRST_ACC + at * ACC
             out_row[emitted] = i
             out_tmax[emitted] = state[g, NEXT]
-            kind = np.int64(reducer_kind(state, g, block, function, node))
-            out_kind[emitted] = kind
-            out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
-            out_float[emitted, 0] = sums[g, block + SUM]
-            out_int[emitted, 0] = state[g, block + LOW]
-            if function == SPREAD_F:
-                out_float[emitted, 1] = sums[g, block + SUM_HIGH]
-                out_int[emitted, 1] = state[g, block + HIGH]
+            if close_window(state, late, g) == 0:
+                put_result(
+                    state, sums, g, FIRST_ACC, function, node, emitted, out_kind, out_count, out_float, out_int
+                )  # fmt: skip
+            else:
+                put_result(late, late_sums, g, 0, function, node, emitted, out_kind, out_count, out_float, out_int)
             emitted += 1
             state[g, NEXT] = floor_to(t + every, every, offset) if align else t + every
-            open_window(state, sums, g, function)
+            open_window(state, sums, late, late_sums, node, g, function)
             if (all_float or all_int) and state[g, LATE] == 0 and t >= state[g, NEXT] - period:
                 state[g, NEW] = 1
                 state[g, FIRST_ACC + SEEN] = 1
@@ -304,20 +315,17 @@ def fold_windows(  # type: ignore[no-untyped-def]
         x = floats[i] if kind == FLOAT_KIND else 0.0
         k = ints[i] if kind == INT_KIND else 0
         state[g, NEW] += 1
-        blocks = 1
         more = state[g, NEW] - state[g, LAST]
         if state[g, LATE] == ALL and (more > 0 or (more == 0 and t < limit)):
             state[g, LATE] = 0
             state[g, LAST] = 0
         if state[g, LATE] > 0:
-            blocks = 2
+            accumulate(late, late_sums, g, 0, t, limit, kind, x, k, function)
         elif state[g, NEW] == state[g, LAST] and t < limit:
             state[g, LATE] = 1
-            clear(state, sums, g, 1, function)
-        for a in range(blocks):
-            bad = accumulate(state, sums, g, FIRST_ACC + a * ACC, t, limit, kind, x, k, function)
-            if a == 0:
-                wrong += bad
+            clear(late, late_sums, g, 0, function)
+            node[3] = 1
+        wrong += accumulate(state, sums, g, FIRST_ACC, t, limit, kind, x, k, function)
         if state[g, LATE] == ALL and state[g, FIRST_ACC + SKIPPED] == 0:  # both accumulators will be the same
             state[g, LATE] = 0
             state[g, LAST] = 0
@@ -328,26 +336,23 @@ def fold_windows(  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def flush_folds(state, sums, node, function, out_group, out_tmax, out_kind, out_count, out_float, out_int):  # type: ignore[no-untyped-def]
+def flush_folds(  # type: ignore[no-untyped-def]
+    state, sums, late, late_sums, node, function, out_group, out_tmax, out_kind, out_count, out_float, out_int
+):  # fmt: skip
     """Write the windows that hold a point which has not come out yet, as `fold_windows` does, with their groups."""
     emitted = 0
     for g in range(state.shape[0]):
         settle(state, g, node[2])
         if state[g, OPEN] == 0 or state[g, NEW] == 0:
             continue
-        at = close_window(state, g)
-        block = FIRST_ACC + at * ACC
-        kind = np.int64(reducer_kind(state, g, block, function, node))
         out_group[emitted] = g
         out_tmax[emitted] = state[g, NEXT]
-        out_kind[emitted] = kind
-        out_count[emitted] = state[g, block + (FLOATS if kind == FLOAT_KIND else INTS)]
-        out_float[emitted, 0] = sums[g, block + SUM]
-        out_float[emitted, 1] = sums[g, block + SUM_HIGH]
-        out_int[emitted, 0] = state[g, block + LOW]
-        out_int[emitted, 1] = state[g, block + HIGH]
+        if close_window(state, late, g) == 0:
+            put_result(state, sums, g, FIRST_ACC, function, node, emitted, out_kind, out_count, out_float, out_int)
+        else:
+            put_result(late, late_sums, g, 0, function, node, emitted, out_kind, out_count, out_float, out_int)
         emitted += 1
-        open_window(state, sums, g, function)
+        open_window(state, sums, late, late_sums, node, g, function)
     return emitted
 
 
@@ -360,19 +365,25 @@ class _Fold:
     def __init__(self, function: str, field: str) -> None:
         self.function, self.field = function, field
         self.state = np.zeros((0, WIDTH), np.int64)
-        self.node = np.array([NONE, NONE, FLOATS], np.int64)
+        self.late = np.zeros((0, ACC), np.int64)
+        self.node = np.array([NONE, NONE, FLOATS, 0], np.int64)
         self.kinds: set[int] = set()  # of values that came, while this object was there; NONE: several in one batch
 
-    @property
-    def sums(self) -> Array:
-        """f8[groups, WIDTH]: the state, in which the sums are floats."""
-        return self.state.view(np.float64)
+    def reserve(self, groups: int) -> None:
+        """Make room for groups. Second accumulators take no memory before the first one is used."""
+        self.state = grown(self.state, groups)
+        if len(self.late) < len(self.state):
+            self.late = grown(self.late if self.node[3] else self.late[:0], len(self.state))
 
-    def snapshot(self) -> tuple[Array, Array]:
-        return self.state, self.node
+    def arrays(self) -> tuple[Array, ...]:
+        """What kernels update, and the same as floats."""
+        return self.state, self.state.view(np.float64), self.late, self.late.view(np.float64), self.node
 
-    def restore(self, saved: tuple[Array, Array]) -> None:
-        self.state, self.node = saved
+    def snapshot(self) -> tuple[Array, Array, Array]:
+        return self.state, self.late if self.node[3] else self.late[:0], self.node
+
+    def restore(self, saved: tuple[Array, Array, Array]) -> None:
+        self.state, self.late, self.node = saved
 
 
 class _Results:
@@ -430,11 +441,11 @@ class JoinedFolds(Operator):
 
     def _fold(self, fold: _Fold, batch: Points, out: _Results) -> tuple[int, int]:
         """Fold the rows into one aggregate; the number of windows that end, and of values that could not be used."""
-        fold.state = grown(fold.state, len(batch.groups))
+        fold.reserve(len(batch.groups))
         kinds, f, i = _operands(batch.rows.field(fold.field))
         fold.kinds.add(int(kinds[0]) if len(kinds) == 1 else NONE)
         emitted, wrong = fold_windows(
-            batch.rows.time, batch.group, kinds, f, i, fold.state, fold.sums, fold.node, self.period, self.every,
+            batch.rows.time, batch.group, kinds, f, i, *fold.arrays(), self.period, self.every,
             YEAR_ONE % self.every, self.align, self.fill_period, FUNCTIONS[fold.function],
             rows_ahead(fold.state), out.row, out.tmax, out.kind, out.count, out.floats, out.ints,
         )  # fmt: skip
@@ -445,8 +456,9 @@ class JoinedFolds(Operator):
         results = [_Results(len(fold.state)) for fold in self.folds]
         emitted = 0
         for fold, out in zip(self.folds, results):
+            fold.reserve(len(fold.state))
             emitted = flush_folds(
-                fold.state, fold.sums, fold.node, FUNCTIONS[fold.function], out.row, out.tmax, out.kind, out.count,
+                *fold.arrays(), FUNCTIONS[fold.function], out.row, out.tmax, out.kind, out.count,
                 out.floats, out.ints,
             )  # fmt: skip
         group = results[0].row[:emitted].astype(np.int32)
