@@ -375,7 +375,7 @@ class _Fold:
         if len(self.late) < len(self.state):
             self.late = grown(self.late if self.node[3] else self.late[:0], len(self.state))
 
-    def arrays(self) -> tuple[Array, ...]:
+    def arrays(self) -> tuple[Array, Array, Array, Array, Array]:
         """What kernels update, and the same as floats."""
         return self.state, self.state.view(np.float64), self.late, self.late.view(np.float64), self.node
 
