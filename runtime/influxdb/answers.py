@@ -9,6 +9,7 @@ is written as such, else integer.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ MSGPACK, JSON = "application/x-msgpack", "application/json"
 BLOCK_ROWS = 65_536  # rows that are kept as lists until they become columns
 KINDS = {float: Kind.FLOAT, int: Kind.INT, bool: Kind.BOOL, str: Kind.STRING}
 INT64 = np.iinfo(np.int64)
+_SEAM = re.compile(rb'\}\s{0,2}\{"[a-z]')  # between two documents: behind the quote of a string stands no letter
+SEAM_BYTES = 5  # of a seam, at most, that the next bytes may complete
 
 Kinds = Mapping[str, Kind]
 
@@ -53,7 +56,7 @@ class Cut(InfluxDBError):
 
 def documents(chunks: Iterable[bytes], form: str) -> Iterator[Any]:
     """The documents of an answer in one of both forms, each as soon as it is whole; raises Cut."""
-    yield from _packed(chunks) if form == MSGPACK else _json_lines(chunks)
+    yield from _packed(chunks) if form == MSGPACK else _json_documents(chunks)
 
 
 def _packed(chunks: Iterable[bytes]) -> Iterator[Any]:
@@ -72,23 +75,23 @@ def _packed(chunks: Iterable[bytes]) -> Iterator[Any]:
         raise Cut
 
 
-def _json_lines(chunks: Iterable[bytes]) -> Iterator[Any]:
-    """A document a line, which is how chunked answers come."""
-    rest: list[bytes] = []
+def _json_documents(chunks: Iterable[bytes]) -> Iterator[Any]:
+    """Documents of JSON, one behind the other: versions 1 and 2 begin a line with each, version 3 does not."""
+    held = b""
     for chunk in chunks:
-        *lines, last = chunk.split(b"\n")
-        for line in lines:
-            yield from _json(b"".join([*rest, line]))
-            rest = []
-        rest.append(last)
-    yield from _json(b"".join(rest))
+        begin, held, end = max(len(held) - SEAM_BYTES, 0), held + chunk, 0
+        for seam in _SEAM.finditer(held, begin):
+            yield from _json(held[end : seam.start() + 1])
+            end = seam.start() + 1
+        held = held[end:]
+    yield from _json(held)
 
 
-def _json(line: bytes) -> Iterator[Any]:
-    if not line.strip():
+def _json(text: bytes) -> Iterator[Any]:
+    if not text.strip():
         return
     try:
-        yield json.loads(line, parse_int=_integer)
+        yield json.loads(text, parse_int=_integer)
     except ValueError:
         raise Cut from None
 

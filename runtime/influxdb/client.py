@@ -35,7 +35,14 @@ WORDS_BYTES = 1 << 24  # of a refusal: it may quote every line of a batch
 CONNECT = 10.0  # seconds
 PAUSE, LONGEST_PAUSE = 0.1, 15.0  # seconds between attempts
 TELL_AFTER = 2.0  # seconds after which the user hears that a server is away
-LOGIN = f"give it in the URL ({EXAMPLE}), in INFLUX_USERNAME and INFLUX_PASSWORD, or in [[influxdb]] of --config FILE"
+SETTINGS = "or in [[influxdb]] of --config FILE"
+LOGINS = {
+    1: f"give it in the URL ({EXAMPLE}), in INFLUX_USERNAME and INFLUX_PASSWORD, {SETTINGS}",
+    2: f"give a token in the URL (influxdb2://TOKEN@HOST:8086/DATABASE), in INFLUX_TOKEN, {SETTINGS}",
+    3: f"give a token in the URL (influxdb3://TOKEN@HOST:8181/DATABASE), in INFLUXDB3_AUTH_TOKEN, {SETTINGS}",
+}
+TO_MAP = "name a bucket so (with a policy: DATABASE/POLICY) or map one: influx v1 dbrp create; the token must allow it"
+UNMAPPED = "no dbrp mapping found"  # what version 2 says of a database to which no bucket belongs
 NOT_INSTALLED = "pip install 'tickc[influxdb]'"
 
 
@@ -66,17 +73,15 @@ class Server:
             for _ in self._series("SHOW DATABASES", "", ""):
                 pass
 
-    def table(self, text: str, database: str = "") -> list[tuple[str, dict[str, Any]]]:
+    def table(self, text: str, database: str = "", policy: str = "") -> list[tuple[str, dict[str, Any]]]:
         """The rows of an answer to SHOW and the like: (name of the series, {column: value})."""
+        found = self.patiently(lambda: list(self._series(text, database, policy)))
+        return [(one.name, dict(zip(one.columns, row))) for one in found for row in one.values]
 
-        def read() -> list[tuple[str, dict[str, Any]]]:
-            return [
-                (found.name, dict(zip(found.columns, row)))
-                for found in self._series(text, database, "")
-                for row in found.values
-            ]
-
-        return self.patiently(read)
+    def tags(self, text: str, database: str = "") -> Mapping[str, str]:
+        """The tags of the first series of a query's answer."""
+        found = self.patiently(lambda: list(self._series(text, database, "")))
+        return found[0].tags if found else {}
 
     def execute(self, text: str) -> None:
         """Run a statement such as CREATE DATABASE."""
@@ -141,8 +146,17 @@ class Server:
         """Write line protocol, packed with gzip, with times in ns; asked once."""
         given = {"db": database, "rp": policy, "precision": "ns", "consistency": consistency}
         headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-        with self._request("POST", "/write", given, body, headers) as response:
-            response.drain_conn()
+        try:
+            with self._request("POST", "/write", given, body, headers) as response:
+                response.drain_conn()
+        except InfluxDBError as error:
+            if UNMAPPED not in error.reason:
+                raise
+            place = f"{database}.{policy}" if policy else database
+            raise InfluxDBError(
+                f"{self.address.base} has no bucket for {place}: {error.reason}", TO_MAP,
+                status=error.status, reason=error.reason,
+            ) from None  # fmt: skip
 
     # -- the ways of HTTP
 
@@ -346,10 +360,10 @@ def _rejection(address: Address, status: int, body: bytes) -> InfluxDBError:
     words = _said(body) or f"status {status}"
     if status in (401, 403):
         problem = "does not accept the login" if status == 401 else "does not allow this"
-        return InfluxDBError(f"{address.base} {problem}: {words}", LOGIN, status=status, reason=words)
+        return InfluxDBError(f"{address.base} {problem}: {words}", LOGINS[address.version], status=status, reason=words)
     if "HTTP request to an HTTPS server" in words:
         return InfluxDBError(f"{address.base} speaks TLS only", "write influxdb+https:// in place of influxdb://")
-    if status == 404 and "database" not in words and "bucket" not in words:
+    if status == 404 and not any(known in words for known in ("database", "bucket", UNMAPPED)):
         return InfluxDBError(
             f"{address.base} does not answer as InfluxDB does: {words}", "is this the address of an InfluxDB?",
             status=status, reason=words,
@@ -371,7 +385,9 @@ def _said(body: bytes) -> str:
         except (ValueError, UnpackException):
             continue
         if isinstance(document, dict):
-            return str(document.get("error") or document.get("message") or text)
+            said = str(document.get("error") or document.get("message") or text)
+            detail = document.get("data")  # of version 3: the line that it cannot take
+            return f"{said}: {detail['error_message']}" if isinstance(detail, dict) else said
     return " ".join(text.split())[:300]
 
 

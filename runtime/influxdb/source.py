@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -49,6 +49,9 @@ GROWTH, SHRINKAGE = 4, 8  # of the length of slices, at most
 FIRST_SLICES = 100  # into which the range is cut before anything is known of it
 FIRST, BEYOND = -(2**63) + 2, 2**63 - 1  # the first time that InfluxDB can hold, and the one after the last
 GO_YEAR_1 = 62_135_596_800 * 10**9  # ns from the year 1 to 1970: shards begin at multiples of their length since then
+HOUR = 3_600 * 10**9
+DEFAULT_POLICY = "autogen"
+TO_MAP = "has it a bucket (influx v1 dbrp list), and may the token read it?"
 NUMBER = {"float": Kind.FLOAT, "integer": Kind.INT, "unsigned": Kind.INT, "boolean": Kind.BOOL, "string": Kind.STRING}
 _OPERATORS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
@@ -389,19 +392,28 @@ def _meant(place: DBRP, origins: Sequence[DBRP]) -> bool:
 
 def _policy(server: Server, database: str, policy: str) -> str:
     """The retention policy of that name, or the default one; SourceError where there is none such."""
+    if server.address.version == 3:
+        return policy or DEFAULT_POLICY  # a database has one policy, which is named so in queries
     try:
         rows = [row for _, row in server.table(f"SHOW RETENTION POLICIES ON {quoted(database)}", database)]
     except InfluxDBError as error:
         if "not found" not in error.reason:
             raise
+        rows = []
+    if not rows:  # version 2 tells nothing of databases that it does not have, or does not let us read
         known = [str(row["name"]) for _, row in server.table("SHOW DATABASES")]
-        hint = did_you_mean(database, known)
-        raise SourceError(f"there is no database {database} at {server.address.base}", hint) from None
-    if not policy:
-        policy = next((str(row["name"]) for row in rows if row.get("default")), "autogen")
-    elif policy not in (names := [str(row["name"]) for row in rows]):
-        raise SourceError(f"the database {database} has no retention policy {policy}", did_you_mean(policy, names))
-    return policy
+        hint = did_you_mean(database, known) or (TO_MAP if server.address.version == 2 else "")
+        raise SourceError(f"there is no database {database} at {server.address.base}", hint)
+    names = [str(row["name"]) for row in rows]
+    if policy:
+        if policy not in names:
+            raise SourceError(f"the database {database} has no retention policy {policy}", did_you_mean(policy, names))
+        return policy
+    if (default := next((str(row["name"]) for row in rows if row.get("default")), None)) is None:
+        raise SourceError(
+            f"the database {database} has no default retention policy", f"name one: {database}.{names[0]}"
+        )
+    return default
 
 
 def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Iterator[Table]:
@@ -415,7 +427,11 @@ def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Itera
             f"the task reads {', '.join(wanted.measurements or ())}, the address names {', '.join(named)}"
         )
     types = _schema(server, database, policy, chosen, "FIELD KEYS")
-    tags = _schema(server, database, policy, chosen, "TAG KEYS")
+    tags = (
+        _tags(server, database, policy, types)
+        if server.address.version == 2
+        else _schema(server, database, policy, chosen, "TAG KEYS")
+    )
     shard = _shard(server, database, policy) if any(len(t) > 1 for m in types.values() for t in m.values()) else 0
     for name, fields in types.items():
         table = _table((database, policy, name), fields, set(tags.get(name, {})), wanted, shard)
@@ -426,6 +442,8 @@ def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Itera
 
 def _knows_absence(server: Server, table: Table) -> bool:
     """Whether a field that is absent can be asked for: InfluxDB 3 does not take null for false."""
+    if server.address.version == 3:
+        return False
     nobody = "no such field"
     while nobody in (*table.fields, *table.others, *table.tags):
         nobody += "_"
@@ -436,18 +454,29 @@ def _schema(
     server: Server, database: str, policy: str, chosen: Collection[str] | None, what: str
 ) -> dict[str, dict[str, set[str]]]:
     """{measurement: {field or tag: its types}}."""
-    place = quoted(policy)
-    sources = [f"{place}./.*/"] if chosen is None else [f"{place}.{quoted(name)}" for name in sorted(chosen)]
+    place = "" if server.address.version == 3 else f"{quoted(policy)}."  # which takes it from the request
+    sources = [f"{place}/.*/"] if chosen is None else [f"{place}{quoted(name)}" for name in sorted(chosen)]
     found: dict[str, dict[str, set[str]]] = {}
     text = f"SHOW {what} ON {quoted(database)} FROM {', '.join(sources)}"
-    for name, row in server.table(text, database):
+    for name, row in server.table(text, database, policy):
         key = row.get("fieldKey", row.get("tagKey"))
         found.setdefault(name, {}).setdefault(str(key), set()).add(str(row.get("fieldType", "")))
     return found
 
 
+def _tags(server: Server, database: str, policy: str, measurements: Iterable[str]) -> dict[str, Collection[str]]:
+    """The tags of measurements by the answer to a query; version 2 shows those of the default policy alone."""
+    texts = {
+        name: f"SELECT *::field FROM {'.'.join(map(quoted, (database, policy, name)))} GROUP BY * LIMIT 1 SLIMIT 1"
+        for name in measurements
+    }
+    return {name: server.tags(text, database).keys() for name, text in texts.items()}
+
+
 def _shard(server: Server, database: str, policy: str) -> int:
-    """The length of the shards of a retention policy in ns."""
+    """The length of the shards of a retention policy in ns; version 2 does not tell it, but has none below an hour."""
+    if server.address.version == 2:
+        return HOUR
     for _, row in server.table(f"SHOW RETENTION POLICIES ON {quoted(database)}", database):
         if row["name"] == policy and row.get("shardGroupDuration"):
             return parse_duration_influx(str(row["shardGroupDuration"]))

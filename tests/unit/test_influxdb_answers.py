@@ -217,7 +217,7 @@ def other(request: pytest.FixtureRequest) -> Any:
 
 
 def test_other_versions_are_asked_with_a_token(other: StandIn) -> None:
-    server = at(f"influxdb{other.version}://to%2Fken@127.0.0.1:{other.port}/db.rp?org=me")
+    server = at(f"{other.url}db.rp?org=me")
     server.check()
     other.rows = [[10, 5.5, 7], [20, 6.0, None]]
     assert shown(server.answer("SELECT f, i FROM m")) == [
@@ -233,6 +233,31 @@ def test_other_versions_refuse_a_wrong_token(other: StandIn) -> None:
         at(f"influxdb{other.version}://wrong@127.0.0.1:{other.port}/db").check()
 
 
+def test_long_answers_of_other_versions(other: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documents of InfluxDB 3 stand one behind the other, without a newline."""
+    monkeypatch.setattr("tickc.runtime.influxdb.client.CHUNK_ROWS", 7)
+    other.rows = [[i, i + 0.5, i] for i in range(100)]
+    answer = at(f"{other.url}db").answer("SELECT f, i FROM m")
+    assert len(answer) == 1 and answer.time.tolist() == list(range(100))
+    assert answer.fields["f"].only(Kind.FLOAT).tolist() == [i + 0.5 for i in range(100)]
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 10**6])
+def test_documents_of_json_stand_one_behind_the_other(between: str, piece: int) -> None:
+    texts = ['}{"', '} {"a', "}", '{"results"', 'a"}{"b', '\\"}{', "\n}\n{"]
+    results = [
+        {"series": [{"name": t, "columns": ["time", t], "values": [[i, t]]}], "partial": i + 1 < len(texts)}
+        for i, t in enumerate(texts)
+    ]
+    whole = between.join(json.dumps({"results": [r]}, separators=(",", ":")) for r in results).encode()
+    cut = [whole[i : i + piece] for i in range(0, len(whole), piece)]
+    found = list(series(cut, "application/json", InfluxDBError))
+    assert [(s.name, s.values) for s in found] == [(t, [[i, t]]) for i, t in enumerate(texts)]
+    with pytest.raises(InfluxDBError, match="ends before it is complete"):
+        list(series(cut[:-1] if piece < len(whole) else [whole[:-1]], "application/json", InfluxDBError))
+
+
 def test_points_of_other_versions(other: StandIn) -> None:
     """InfluxDB 3 does not know how to ask for points without a field, so all fields are asked for."""
     other.rows = [[10, 5.0, 7], [20, None, -1]]
@@ -244,6 +269,34 @@ def test_points_of_other_versions(other: StandIn) -> None:
     assert rows.fields["f"].kinds_array().tolist() == [Kind.FLOAT, Kind.MISSING]
     asked = [q["q"] for q in other.queries if "GROUP BY *" in q["q"]]
     assert ('SELECT "f"::field, "i"::field FROM' in asked[0]) == (other.version == 3)
+
+
+@pytest.mark.parametrize("policies", [{"rp": False, "autogen": True}, {"rp": False}])
+def test_tags_of_any_policy(other: StandIn, policies: dict[str, bool]) -> None:
+    """InfluxDB 2 shows the tags of the default policy alone; InfluxDB 3 has databases named `db/rp`."""
+    other.policies = policies
+    other.rows = [[10, 5.0, 7]]
+    rp = "rp" if other.version == 2 else "autogen"
+    rows = Rows.concat(list(Points(at(f"{other.url}db.{rp}"), Wanted())))
+    assert rows.policy.at(0) == rp and rows.tags["host"].at(0) == "a"
+
+
+def test_what_version_2_does_not_have() -> None:
+    with standing_in(2, "token") as server:
+        with pytest.raises(SourceError, match="there is no database nope at http") as error:
+            Points(at(f"{server.url}nope"), Wanted())
+        assert "db" in error.value.hint
+        with pytest.raises(SourceError, match="has no retention policy nope"):
+            Points(at(f"{server.url}db.nope"), Wanted())
+        server.policies = {"rp": False}
+        with pytest.raises(SourceError, match="the database db has no default retention policy") as error:
+            Points(at(f"{server.url}db"), Wanted())
+        assert error.value.hint == "name one: db.rp"
+
+
+def test_what_version_3_does_not_have() -> None:
+    with standing_in(3, "token") as server, pytest.raises(SourceError, match="Database nope not found"):
+        Points(at(f"{server.url}nope"), Wanted())
 
 
 def test_busy_servers_are_asked_again(other: StandIn) -> None:
