@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -32,7 +32,7 @@ from tickc.runtime.emitted import Emitted, Part, Reached
 from tickc.runtime.influxdb.address import Address, named, parse
 from tickc.runtime.influxdb.answers import InfluxDBError
 from tickc.runtime.influxdb.client import TELL_AFTER, Server, backoff, log, quoted
-from tickc.runtime.influxdb.spool import Spool, Target, Waiting
+from tickc.runtime.influxdb.spool import LEVEL, Spool, Target, Waiting
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.sinks import InfluxDBOut
 from tickc.runtime.rowtext import encodable
@@ -48,6 +48,9 @@ BATCH_CHARACTERS = 1 << 20
 HERE, AWAY = 64 << 20, 4 << 30  # bytes that may wait in the spool while the server is there, and while it is away
 BUFFER, INTERVAL = 1000, 10_000_000_000  # points and ns, where a node says nothing
 TICK = 1.0  # seconds between looks at the age of what is collected
+UNMAPPED_HINT = (
+    "name the bucket that, with the policy DATABASE/POLICY, or map it: influx v1 dbrp create; the token must allow it"
+)
 REFUSED = (400, 422)  # statuses by which a server refuses points; what else is no success concerns all of them
 
 
@@ -193,17 +196,45 @@ class Writer:
 
     def _deliver(self, batch: Waiting) -> None:
         """Post a batch until the server takes or refuses it."""
+        words = self._post(batch.target, batch.body())
+        rejected = self._rejected(batch.target, words, batch.points, batch.lines)
+        if rejected is not None:
+            self._settle(batch, rejected)
+
+    def _rejected(
+        self, target: Target, words: str | None, points: int, lines: Callable[[], Sequence[str]]
+    ) -> Counter[str] | None:
+        """What the server does not take of points of which it said `words`, by reason; None where the run was aborted.
+
+        Where it takes none of them because of some, those that it does not name are posted again, else halves of them.
+        """
+        if words is None:
+            return None
+        if not refused_together(words, points):
+            return refusals(words, points) if words else Counter()
+        every, named = lines(), dict(_UNPARSED.findall(words))
+        rejected = Counter(f"unable to parse: {named[line]}" for line in every if line in named)
+        rest = [line for line in every if line not in named]
+        for part in [rest] if rejected else [every[: points // 2], every[points // 2 :]]:
+            body = gzip.compress("\n".join([*part, ""]).encode("utf-8", "surrogateescape"), LEVEL, mtime=0)
+            found = self._rejected(target, self._post(target, body), len(part), lambda part=part: part)  # type: ignore[misc]
+            if found is None:
+                return None
+            rejected += found
+        return rejected
+
+    def _post(self, target: Target, body: bytes) -> str | None:
+        """Post until the server takes it, "", or refuses it, in its words; None where the run was aborted."""
         pauses, began, told = backoff(), time.monotonic(), False
-        target = batch.target
-        while not self._aborted:
+        words: str | None = None
+        while not self._aborted and words is None:
             try:
-                self.server.write(batch.body(), target.database, target.policy, target.consistency)
-                self._settle(batch)
-                break
+                self.server.write(body, target.database, target.policy, target.consistency)
+                words = ""
             except InfluxDBError as error:
                 if error.status in REFUSED:
-                    self._settle(batch, error.reason)
-                    break
+                    words = error.reason
+                    continue
                 if not error.transient:
                     raise self._broken_off(error) from None
                 self._wait(next(pauses), began, error)
@@ -212,6 +243,7 @@ class Writer:
                     told = True
         if told:
             log.warning("InfluxDB at %s is back", self.server.address.base)
+        return words
 
     def _wait(self, pause: float, began: float, error: InfluxDBError) -> None:
         """Pause because the server has been away since `began`; OutputError where patience is over at the end."""
@@ -222,9 +254,8 @@ class Writer:
             if self._ending is not None and time.monotonic() >= patient_until:
                 raise self._broken_off(error)
 
-    def _settle(self, batch: Waiting, words: str = "") -> None:
-        """The server took the batch, or said in `words` what it did not take of it."""
-        rejected = refusals(words, batch.points) if words else Counter()
+    def _settle(self, batch: Waiting, rejected: Counter[str]) -> None:
+        """The server took the batch but for what it rejected."""
         with self._changed:
             self._away = False
             self.tally.rejected += rejected
@@ -247,7 +278,7 @@ def refusals(words: str, points: int) -> Counter[str]:
     InfluxDB 1.x: `partial write: REASON dropped=3`, or `unable to parse 'LINE': REASON` for each line, of which the
     others are written where it begins with `partial write`.
     """
-    reasons = Counter(f"unable to parse: {reason}" for reason in _UNPARSED.findall(words))
+    reasons = Counter(f"unable to parse: {reason}" for _, reason in _UNPARSED.findall(words))
     if reasons:
         return reasons if reasons.total() <= points else Counter({next(iter(reasons)): points})
     dropped = sum(map(int, _DROPPED.findall(words)))
@@ -255,7 +286,17 @@ def refusals(words: str, points: int) -> Counter[str]:
     return Counter({reason: min(dropped, points) if dropped else points})
 
 
-_UNPARSED = re.compile(r"unable to parse '.*?': (.*?)(?: dropped=\d+)?(?=\n|$)", re.DOTALL)
+def refused_together(words: str, points: int) -> bool:
+    """Whether a server refuses points of a batch because of others: it takes none of them.
+
+    InfluxDB 2 names the lines that it cannot parse, InfluxDB 3 the first one that it cannot take.
+    """
+    if words.startswith("line protocol parsing error"):
+        return points > 1
+    return not words.startswith("partial write") and 0 < len(_UNPARSED.findall(words)) < points
+
+
+_UNPARSED = re.compile(r"unable to parse '(.*?)': (.*?)(?: dropped=\d+)?(?=\n|$)", re.DOTALL)
 _DROPPED = re.compile(r" ?dropped=(\d+)")
 
 
@@ -444,8 +485,8 @@ def _create(server: Server, node: InfluxDBOut) -> Iterator[str]:
 
 
 def _look(server: Server, database: str, policy: str) -> None:
-    """OutputError where a server of version 1 has no such database, or does not let us write to it."""
-    if server.address.version > 1:
+    """OutputError where the server has no such database, or does not let us write to it; version 3 creates them."""
+    if server.address.version == 3:
         return
     try:
         server.patiently(lambda: server.write(gzip.compress(b"", mtime=0), database, policy))

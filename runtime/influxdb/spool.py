@@ -2,8 +2,8 @@
 
     FOLDER/http_localhost_8086/000000000001.lp.gz    oldest first; each is what is posted, as it is
 
-The first line of a file is a comment that says where its points go; servers skip it. A file appears whole or not at
-all.
+The first line of a file is a comment that says where its points go, and which of them have newlines in them; servers
+skip it. A file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,13 @@ class Waiting:
     def body(self) -> bytes:
         """What is posted, packed with gzip."""
         return self.path.read_bytes()
+
+    def lines(self) -> list[str]:
+        """The points, a line each, which is several lines where a string has newlines."""
+        head, *rest = gzip.decompress(self.body()).decode("utf-8", "surrogateescape").split("\n")
+        lines = iter(rest)
+        breaks = Counter(json.loads(head.removeprefix("# ")).get("breaks", ()))
+        return ["\n".join(next(lines) for _ in range(1 + breaks[i])) for i in range(self.points)]
 
 
 class Spool:
@@ -81,8 +88,9 @@ class Spool:
 
     def put(self, target: Target, lines: Sequence[str]) -> None:
         """Let a batch wait behind all others; OutputError where the disk does not take it."""
+        breaks = [i for i, line in enumerate(lines) if "\n" in line for _ in range(line.count("\n"))]
         head = json.dumps({"db": target.database, "rp": target.policy, "consistency": target.consistency,
-                           "points": len(lines)})  # fmt: skip
+                           "points": len(lines), "breaks": breaks})  # fmt: skip
         text = "\n".join([f"# {head}", *lines, ""]).encode("utf-8", "surrogateescape")
         data = gzip.compress(text, LEVEL, mtime=0)
         path = self.folder / f"{self._next:012}{ENDING}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cutting_proxy import cutting
 from influxd import Influxd
@@ -17,12 +19,13 @@ from test_influxdb_source import ALL, ODD, in_file, points, random_points, read
 
 import tickc
 from tickc.runtime.backfill import SinkCount
-from tickc.runtime.batch import Rows
+from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.emitted import emitted
 from tickc.runtime.influxdb import sink as module
 from tickc.runtime.influxdb.address import parse
-from tickc.runtime.influxdb.sink import Delivery, Destination, refusals
+from tickc.runtime.influxdb.sink import Delivery, Destination, refusals, refused_together
 from tickc.runtime.influxdb.spool import Spool, Target
+from tickc.runtime.kinds import Kind
 from tickc.runtime.outputs import Tables
 from tickc.runtime.settings import Cluster, Settings, SettingsError
 from tickc.runtime.sinks.columns import OutputError
@@ -258,6 +261,17 @@ def test_words_of_refusals() -> None:
         "unable to parse: invalid number": 1
     }
     assert refusals("something else", 10) == {"something else": 10}
+    conflict = "failure writing points to database: partial write: field type conflict: input field"
+    assert refusals(f"{conflict} dropped=2", 3) == {conflict: 2}
+
+
+def test_words_of_refusals_because_of_other_points() -> None:
+    line = "unable to parse 'm f=': missing field value"
+    assert refused_together(line, 2) and not refused_together(line, 1)
+    assert not refused_together(f"partial write: {line} dropped=0", 2)
+    assert not refused_together("partial write: field type conflict: input field dropped=1", 2)
+    assert refused_together("line protocol parsing error: of another type", 2)
+    assert not refused_together("line protocol parsing error: of another type", 1)
 
 
 def test_what_ends_a_run(influxd: Influxd, start_influxd: Callable[..., Influxd], tmp_path: Path) -> None:
@@ -462,12 +476,59 @@ def test_other_versions_are_written_to_by_their_interface_of_version_1(other: St
 
 
 def test_other_versions_refuse_points(other: StandIn, tmp_path: Path) -> None:
-    other.refusals = [422 if other.version == 2 else 400]
-    url = f"influxdb{other.version}://to%2Fken@127.0.0.1:{other.port}/db"
-    assert copied(url, "m f=1 10\n", tmp_path) == {"delivered": 0, "failed": {"busy": 1}}
-    with pytest.raises(OutputError, match="does not accept the login"):
-        copied(url.replace("ken", "kin"), "m f=1 10\n", tmp_path)
+    with Run(f"{other.url}db", tmp_path / "spool") as run:
+        other.refusals = [422 if other.version == 2 else 400]
+        for rows in rows_of("m f=1 10\n", tmp_path):
+            run.feed(rows)
+        assert run.end() == {"delivered": 0, "failed": {"busy": 1}}
+
+
+def test_a_wrong_token_ends_the_run(other: StandIn, tmp_path: Path) -> None:
+    url = f"{other.url}db"
+    with pytest.raises(OutputError, match="does not accept the login"), Run(url, tmp_path / "spool") as run:
+        other.token = "another"
+        for rows in rows_of("m f=1 10\n", tmp_path):
+            run.feed(rows)
+        run.end()
     assert waiting(tmp_path) == ["m f=1 10"]
+    with pytest.raises((OutputError, SourceError), match="does not accept the login") as error:
+        copied(url, "m f=1 10\n", tmp_path)
+    assert f"influxdb{other.version}://TOKEN@" in error.value.hint
+
+
+@pytest.mark.parametrize("bad", [[0], [35, 36, 37, 99], list(range(1, 100)), list(range(100))])
+def test_points_are_not_lost_with_others_that_are_refused(other: StandIn, tmp_path: Path, bad: list[int]) -> None:
+    """These versions take nothing of a batch of which they cannot take one line. A tag that ends with a backslash, as
+    tables may have it, makes such a line."""
+    n = 100
+    hosts = ["a\\" if i in bad else "a" for i in range(n)]
+    text = [None if i % 7 else "two\n\nlines, of which one ends \\" for i in range(n)]
+    rows = Rows(
+        np.arange(n), Text.constant("m", n), Text.constant("db", n), Text.constant("autogen", n),
+        {"h": Text.of(hosts)}, {"v": Column.of(Kind.INT, np.arange(n)), "s": Column.of_values(text)},
+    )  # fmt: skip
+    with Run(f"{other.url}db", tmp_path / "spool", "stream|from()|influxDBOut().buffer(1000)") as run:
+        run.feed(rows)
+        told = run.end()
+    reason = "unable to parse: invalid tag format"
+    reason = reason if other.version == 2 else "line protocol parsing error: a tag without a value"
+    assert told == {"delivered": n - len(bad), "failed": {reason: len(bad)}}
+    body = "".join(body for _, body in other.written)
+    assert [int(t) for t in re.findall(r"v=\d+i (\d+)$", body, re.MULTILINE)] == [i for i in range(n) if i not in bad]
+    assert body.count("two\n\nlines, of which one ends \\\\") == sum(i % 7 == 0 and i not in bad for i in range(n))
+
+
+def test_a_database_without_a_bucket(tmp_path: Path) -> None:
+    """InfluxDB 2 takes the policy of a bucket `db/rp` for the default one only where it was mapped so."""
+    with standing_in(2, "token") as server:
+        for place in ("nope", "db.nope"):
+            with pytest.raises(OutputError, match=f"has no bucket for {place}: no dbrp mapping found") as error:
+                copied(f"{server.url}{place}", "m f=1 10\n", tmp_path)
+            assert "influx v1 dbrp create" in error.value.hint
+        server.policies = {"rp": False}
+        with pytest.raises(OutputError, match="has no bucket for db:"):
+            copied(f"{server.url}db", "m f=1 10\n", tmp_path)
+        assert not server.written
 
 
 def test_points_are_those_of_the_source(influxd: Influxd, tmp_path: Path) -> None:
