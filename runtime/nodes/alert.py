@@ -519,15 +519,15 @@ class Alert(Operator):
                 if predicate.stateful:
                     frames[k] = frame
                 else:
-                    bits |= self._tested(k, predicate, frame)
+                    bits |= self._tested(k, predicate, frame, self.errors)
         return bits, frames
 
-    def _tested(self, k: int, predicate: Lambda, frame: Frame, count: bool = True) -> Array:
+    def _tested(self, k: int, predicate: Lambda, frame: Frame, errors: Counter[str]) -> Array:
         """u1[n]: bit k where the level's predicate holds, or where its reset is false (an error is as good as true)."""
         held, error = predicate.mask(frame)
-        if error is not None and count:
+        if error is not None:
             what = "reset" if k >= 3 else "level"
-            self.errors[f"error evaluating {what} {LEVELS[k % 3 + 1]}"] += int(np.count_nonzero(error))
+            errors[f"error evaluating {what} {LEVELS[k % 3 + 1]}"] += int(np.count_nonzero(error))
         if k >= 3:
             held = ~held if error is None else ~held & ~error
         return held.view(np.uint8) << np.uint8(k)
@@ -547,15 +547,17 @@ class Alert(Operator):
         while first < last:
             stop = min(first + self._chunk, last)
             ahead = {k: _copy(self.lambdas[k]) for k in work.frames}
-            self._evaluate(work, ahead, first, stop, False)
+            errors = Counter[str]()
+            self._evaluate(work, ahead, first, stop, errors)
             found, reached = work.step(first, stop, stateful, out[total:])
             total += found
             if reached == stop:
                 self._adopt(ahead)
+                self.errors.update(errors)
                 self._chunk = min(2 * self._chunk, 65536)
             else:
                 ahead = {k: _copy(self.lambdas[k]) for k in work.frames}
-                self._evaluate(work, ahead, first, reached, True)
+                self._evaluate(work, ahead, first, reached, self.errors)
                 self._adopt(ahead)
                 self._force(work, reached)
                 total += work.step(reached, reached + 1, 0, out[total:])[0]
@@ -568,13 +570,15 @@ class Alert(Operator):
         for k, predicate in lambdas.items():
             self.lambdas[k] = predicate
 
-    def _evaluate(self, work: _Work, lambdas: Mapping[int, Lambda], first: int, last: int, count: bool) -> None:
-        """Set the bits of predicates with state in the rows of points or batches first…last-1."""
+    def _evaluate(
+        self, work: _Work, lambdas: Mapping[int, Lambda], first: int, last: int, errors: Counter[str]
+    ) -> None:
+        """Set the bits of predicates with state in the rows of points or batches first…last-1, and count `errors`."""
         rows = work.rows(first, last)
         if rows.start == rows.stop:
             return
         for k, predicate in lambdas.items():
-            tested = self._tested(k, predicate, work.frames[k].take(rows), count)
+            tested = self._tested(k, predicate, work.frames[k].take(rows), errors)
             work.bits[rows] = work.bits[rows] & ~np.uint8(1 << k) | tested
 
     def _force(self, work: _Work, unit: int) -> None:
@@ -592,7 +596,7 @@ class Alert(Operator):
                 return False
             if k not in work.frames:
                 return bool(work.bits[row] >> k & 1)
-            return bool(self._tested(k, predicate, work.frames[k].take(slice(row, row + 1)))[0])
+            return bool(self._tested(k, predicate, work.frames[k].take(slice(row, row + 1)), self.errors)[0])
 
         for level in range(3, max(current, 1) - 1, -1):
             if holds(level - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -47,6 +48,15 @@ def digest(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != "_tickc.json"
     }
+
+
+def told(folder: Path) -> Any:
+    """What the summary of a run that came to its end tells of points and events."""
+    path = folder / "_tickc.json"
+    if not path.exists():
+        return None
+    summary = json.loads(path.read_text())
+    return [summary[key] for key in ("points_read", "points_entered", "left_out", "dropped", "sinks", "alerts")]
 
 
 def left_by(task: Task, source: Path, folder: Path, **options: Any) -> dict[str, str] | str:
@@ -136,11 +146,13 @@ def test_generated_scripts(
     for size, workers in ((1, chance.choice(WORKERS)), (2, 3), (7, 8)):
         ways: dict[str, Any] = {"format": form, "batch_rows": size, "workers": workers, "memory": chance.choice(MEMORY)}
         assert left_by(task, source, folder / f"batches of {size}", **ways) == wanted
+        assert told(folder / f"batches of {size}") == told(folder / "whole")
     existing = chance.choice([True, False])
     if existing:
         (folder / "killed").mkdir()
     killed_and_resumed(task, source, folder / "killed", chance, format=form)
     assert digest(folder / "killed") == wanted
+    assert told(folder / "killed") == told(folder / "whole")
     assert killed_and_resumed(task, source, folder / "killed", chance, format=form, overwrite=True) == 0
     assert digest(folder / "killed") == wanted
     assert not list(folder.glob("**/*tickc-run*"))
@@ -168,6 +180,7 @@ def test_golden_cases(folder: Path, tmp_path: Path) -> None:
     wanted = left_by(task, source, tmp_path / "whole", workers=1, **options)
     ways = {"batch_rows": chance.choice([1, 3, 7]), "workers": chance.choice(WORKERS), "memory": chance.choice(MEMORY)}
     assert left_by(task, source, tmp_path / "in batches", **ways, **options) == wanted
+    assert told(tmp_path / "in batches") == told(tmp_path / "whole")
     if isinstance(wanted, dict) and not options:
         killed_and_resumed(task, source, tmp_path / "killed", chance, **options)
         assert digest(tmp_path / "killed") == wanted

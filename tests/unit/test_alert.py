@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -509,6 +509,16 @@ def test_stateful_predicate_is_as_fast_as_its_rows_are_regular() -> None:
     node._evaluate = counting
     list(node.process(long))
     assert calls < 20 and not node.outputs
+
+
+@pytest.mark.parametrize("cuts", [[], [3], [1, 2, 7], range(1, 40)])
+def test_errors_of_stateful_predicates_are_counted_once_a_test(cuts: Sequence[int]) -> None:
+    """As often as Kapacitor tests them, which is twice where the level was CRITICAL, evaluated ahead or not."""
+    values = [float(i % 7) if i % 3 else None for i in range(40)]
+    given_rows = rows([(t, A, {} if v is None else {"v": v}) for t, v in enumerate(values)])
+    alert = Alert(name="alert2", logs=("x",), crit=call("sigma", V) > 1.2, warn=V > 5.0)
+    outputs(cut(given_rows, cuts), alert)
+    assert alert.errors == {"error evaluating level CRITICAL": 17, "error evaluating level WARNING": 14}
 
 
 def test_predicates_are_expressions() -> None:
