@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -47,6 +47,7 @@ BATCH_LINES = 10_000  # of one batch at most
 BATCH_CHARACTERS = 1 << 20
 HERE, AWAY = 64 << 20, 4 << 30  # bytes that may wait in the spool while the server is there, and while it is away
 BUFFER, INTERVAL = 1000, 10_000_000_000  # points and ns, where a node says nothing
+MOST_REASONS, OTHER_REASONS = 100, "other reasons"
 TICK = 1.0  # seconds between looks at the age of what is collected
 UNMAPPED_HINT = (
     "name the bucket that, with the policy DATABASE/POLICY, or map it: influx v1 dbrp create; the token must allow it"
@@ -65,6 +66,13 @@ class Tally:
     earlier: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+
+    def reject(self, reasons: Mapping[str, int]) -> None:
+        """Count points that were not taken; what goes beyond the first hundred reasons stands together."""
+        for reason, points in reasons.items():
+            if points:
+                known = reason in self.rejected or len(self.rejected) < MOST_REASONS
+                self.rejected[reason if known else OTHER_REASONS] += points
 
 
 @dataclass
@@ -98,7 +106,7 @@ class Writer:
         good = np.ones(len(part.rows), np.bool_)
         for reason, bad in _unwritable(part.rows):
             with self._changed:
-                self.tally.rejected[reason] += int(np.count_nonzero(bad & good))
+                self.tally.reject({reason: int(np.count_nonzero(bad & good))})
             good &= ~bad
         return part if good.all() else replace(part, rows=part.rows.take(good), seq=part.seq[good])
 
@@ -258,7 +266,7 @@ class Writer:
         """The server took the batch but for what it rejected."""
         with self._changed:
             self._away = False
-            self.tally.rejected += rejected
+            self.tally.reject(rejected)
             taken = batch.points - rejected.total()
             self.tally.delivered += taken
             if self._earlier:
@@ -282,7 +290,7 @@ def refusals(words: str, points: int) -> Counter[str]:
     if reasons:
         return reasons if reasons.total() <= points else Counter({next(iter(reasons)): points})
     dropped = sum(map(int, _DROPPED.findall(words)))
-    reason = _DROPPED.sub("", words).strip()
+    reason = _OUTSIDE.sub(r"\1", _DROPPED.sub("", words)).strip()
     return Counter({reason: min(dropped, points) if dropped else points})
 
 
@@ -298,6 +306,7 @@ def refused_together(words: str, points: int) -> bool:
 
 _UNPARSED = re.compile(r"unable to parse '(.*?)': (.*?)(?: dropped=\d+)?(?=\n|$)", re.DOTALL)
 _DROPPED = re.compile(r" ?dropped=(\d+)")
+_OUTSIDE = re.compile(r"dropped \d+ (points outside retention policy of duration \S+).*", re.DOTALL)  # then times
 
 
 def _batches(lines: Sequence[str]) -> list[list[str]]:

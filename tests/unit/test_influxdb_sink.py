@@ -23,7 +23,7 @@ from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.emitted import emitted
 from tickc.runtime.influxdb import sink as module
 from tickc.runtime.influxdb.address import parse
-from tickc.runtime.influxdb.sink import Delivery, Destination, refusals, refused_together
+from tickc.runtime.influxdb.sink import Delivery, Destination, Tally, refusals, refused_together
 from tickc.runtime.influxdb.spool import Spool, Target
 from tickc.runtime.kinds import Kind
 from tickc.runtime.outputs import Tables
@@ -263,6 +263,19 @@ def test_words_of_refusals() -> None:
     assert refusals("something else", 10) == {"something else": 10}
     conflict = "failure writing points to database: partial write: field type conflict: input field"
     assert refusals(f"{conflict} dropped=2", 3) == {conflict: 2}
+    outside = "partial write: dropped {} points outside retention policy of duration 1h0m0s - oldest point m at {}"
+    old = "partial write: points outside retention policy of duration 1h0m0s"
+    assert refusals(outside.format(2, "1970 dropped because … dropped=2 for database: 8b"), 3) == {old: 2}
+    assert refusals(outside.format(7, "1971 dropped because … dropped=7 for database: 8b"), 9) == {old: 7}
+
+
+def test_many_reasons_of_refusals() -> None:
+    tally = Tally()
+    for i in range(1000):
+        tally.reject({f"reason {i}": 2})
+        tally.reject({"reason 5": 1})
+    assert len(tally.rejected) == 101 and tally.rejected.total() == 3000
+    assert tally.rejected["other reasons"] == 1800 and tally.rejected["reason 5"] == 1002
 
 
 def test_words_of_refusals_because_of_other_points() -> None:
