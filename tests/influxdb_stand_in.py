@@ -43,6 +43,7 @@ class StandIn:
 
     def __init__(self, version: int, token: str) -> None:
         self.version, self.token = version, token
+        self.tells = f"v{version}.7.12" if version == 2 else f"{version}.9.6"  # of itself; a proxy may leave it out
         self.policies = {"autogen": True, "rp": False}
         self.rows: list[list[Any]] = []
         self.refusals: list[int] = []
@@ -190,6 +191,7 @@ def standing_in(version: int, token: str) -> Iterator[StandIn]:
 
         def _send(self, status: int, body: bytes, form: str) -> None:
             self.send_response(status)
+            self.send_header("X-Influxdb-Version", seen.tells)
             self.send_header("Content-Type", form)
             if status != 204:
                 self.send_header("Content-Length", str(len(body)))

@@ -55,6 +55,7 @@ class Server:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.version = address.version  # or what the server tells of itself, 1, 2 or 3
         self._closing = threading.Event()
         self._pool = _pool(address)
 
@@ -66,9 +67,11 @@ class Server:
     # -- questions
 
     def check(self, reads: bool = True) -> None:
-        """Ask whether the server is there and, where it is to be read, takes the login."""
+        """Ask whether the server is there, its version and, where it is to be read, whether it takes the login."""
         with self._request("GET", "/ping", {}) as response:
             response.drain_conn()
+            if told := re.match("v?([123])[.]", response.headers.get("X-Influxdb-Version", "")):
+                self.version = int(told[1])
         if reads:
             for _ in self._series("SHOW DATABASES", "", ""):
                 pass
@@ -187,7 +190,7 @@ class Server:
             "q": text, "db": database or self.address.database, "rp": policy or self.address.policy,
             "epoch": "ns", "chunked": "true", "chunk_size": str(CHUNK_ROWS),
         }  # fmt: skip
-        third = self.address.version == 3  # which reads no body of old, and answers nothing with nothing
+        third = self.version == 3  # which reads no body of old, and answers nothing with nothing
         with self._request("GET" if third else "POST", "/query", asked) as response:
             form = response.headers.get("Content-Type", "").partition(";")[0].strip()
             if form not in (MSGPACK, JSON):
@@ -210,7 +213,7 @@ class Server:
         address = self.address
         given = {k: v for k, v in {**given, "org": address.org}.items() if v}
         query = urlencode(given, errors="surrogateescape")
-        own = {"Accept": MSGPACK if address.version < 3 else JSON, **_login(address), **(headers or {})}
+        own = {"Accept": MSGPACK if self.version < 3 else JSON, **_login(address), **(headers or {})}
         url = address.base + path
         if body is None and method == "POST":
             body, own["Content-Type"] = query.encode(), "application/x-www-form-urlencoded"

@@ -495,7 +495,7 @@ def _create(server: Server, node: InfluxDBOut) -> Iterator[str]:
 
 def _look(server: Server, database: str, policy: str) -> None:
     """OutputError where the server has no such database, or does not let us write to it; version 3 creates them."""
-    if server.address.version == 3:
+    if server.version == 3:
         return
     try:
         server.patiently(lambda: server.write(gzip.compress(b"", mtime=0), database, policy))

@@ -392,7 +392,7 @@ def _meant(place: DBRP, origins: Sequence[DBRP]) -> bool:
 
 def _policy(server: Server, database: str, policy: str) -> str:
     """The retention policy of that name, or the default one; SourceError where there is none such."""
-    if server.address.version == 3:
+    if server.version == 3:
         return policy or DEFAULT_POLICY  # a database has one policy, which is named so in queries
     try:
         rows = [row for _, row in server.table(f"SHOW RETENTION POLICIES ON {quoted(database)}", database)]
@@ -402,7 +402,7 @@ def _policy(server: Server, database: str, policy: str) -> str:
         rows = []
     if not rows:  # version 2 tells nothing of databases that it does not have, or does not let us read
         known = [str(row["name"]) for _, row in server.table("SHOW DATABASES")]
-        hint = did_you_mean(database, known) or (TO_MAP if server.address.version == 2 else "")
+        hint = did_you_mean(database, known) or (TO_MAP if server.version == 2 else "")
         raise SourceError(f"there is no database {database} at {server.address.base}", hint)
     names = [str(row["name"]) for row in rows]
     if policy:
@@ -429,7 +429,7 @@ def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Itera
     types = _schema(server, database, policy, chosen, "FIELD KEYS")
     tags = (
         _tags(server, database, policy, types)
-        if server.address.version == 2
+        if server.version == 2
         else _schema(server, database, policy, chosen, "TAG KEYS")
     )
     shard = _shard(server, database, policy) if any(len(t) > 1 for m in types.values() for t in m.values()) else 0
@@ -442,7 +442,7 @@ def _tables(server: Server, database: str, policy: str, wanted: Wanted) -> Itera
 
 def _knows_absence(server: Server, table: Table) -> bool:
     """Whether a field that is absent can be asked for: InfluxDB 3 does not take null for false."""
-    if server.address.version == 3:
+    if server.version == 3:
         return False
     nobody = "no such field"
     while nobody in (*table.fields, *table.others, *table.tags):
@@ -454,7 +454,7 @@ def _schema(
     server: Server, database: str, policy: str, chosen: Collection[str] | None, what: str
 ) -> dict[str, dict[str, set[str]]]:
     """{measurement: {field or tag: its types}}."""
-    place = "" if server.address.version == 3 else f"{quoted(policy)}."  # which takes it from the request
+    place = "" if server.version == 3 else f"{quoted(policy)}."  # which takes it from the request
     sources = [f"{place}/.*/"] if chosen is None else [f"{place}{quoted(name)}" for name in sorted(chosen)]
     found: dict[str, dict[str, set[str]]] = {}
     text = f"SHOW {what} ON {quoted(database)} FROM {', '.join(sources)}"
@@ -475,7 +475,7 @@ def _tags(server: Server, database: str, policy: str, measurements: Iterable[str
 
 def _shard(server: Server, database: str, policy: str) -> int:
     """The length of the shards of a retention policy in ns; version 2 does not tell it, but has none below an hour."""
-    if server.address.version == 2:
+    if server.version == 2:
         return HOUR
     for _, row in server.table(f"SHOW RETENTION POLICIES ON {quoted(database)}", database):
         if row["name"] == policy and row.get("shardGroupDuration"):

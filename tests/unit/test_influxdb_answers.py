@@ -281,6 +281,20 @@ def test_tags_of_any_policy(other: StandIn, policies: dict[str, bool]) -> None:
     assert rows.policy.at(0) == rp and rows.tags["host"].at(0) == "a"
 
 
+@pytest.mark.parametrize("tells", ["v2.7.12", "3.9.6", "unknown", ""])
+def test_a_server_tells_its_version(tells: str) -> None:
+    """InfluxDB 2 can be addressed as version 1, which it looks like, and has all tags nevertheless."""
+    with standing_in(2, "token") as server:
+        server.rows, server.tells, server.policies = [[10, 5.0, 7]], tells, {"rp": False}
+        address = at(f"influxdb{'' if tells == 'v2.7.12' else '2'}://127.0.0.1:{server.port}/db.rp?token=token")
+        if tells == "3.9.6":
+            address.check(reads=False)
+            assert address.version == 3
+        else:
+            rows = Rows.concat(list(Points(address, Wanted())))
+            assert address.version == 2 and rows.tags["host"].at(0) == "a"
+
+
 def test_what_version_2_does_not_have() -> None:
     with standing_in(2, "token") as server:
         with pytest.raises(SourceError, match="there is no database nope at http") as error:
