@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapify, heappop
+from operator import itemgetter
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -163,20 +166,25 @@ def rounds(lanes: Iterable[Lane], batch_rows: int = BATCH_ROWS) -> Iterator[list
     Whoever takes a round has to let the lanes give its rows before the next. While one lane alone holds rows, its
     pieces go as they are; a lane is not read before its time has come, and holds about a batch.
     """
-    lanes = [lane for lane in lanes if not lane.over]
-    while lanes:
-        bound, last = min(((lane.known, i) for i, lane in enumerate(lanes) if not lane.over), default=(END, len(lanes)))
+    closed = [(lane.known, i, lane) for i, lane in enumerate(lanes) if not lane.over]
+    heapify(closed)
+    opened: list[tuple[int, Lane]] = []  # in their order
+    while closed or opened:
+        reached = [(lane.known, i) for i, lane in opened if not lane.over]
+        bound, last = min([*reached, *(at[:2] for at in closed[:1])], default=(END, END))
         parts: list[Part] = []
-        for i, lane in enumerate(lanes):
+        for i, lane in opened:
             parts.extend((lane, rows) for rows in lane.ready(bound, "right" if i <= last else "left"))
         count = sum(len(rows) for _, rows in parts)
-        holding = [lane for lane in lanes if lane.held]
+        holding = [lane for _, lane in opened if lane.held]
         whole = len(holding) == 1 and count == sum(len(rows) for rows, _ in holding[0].held)
-        if parts and (whole or count >= batch_rows // 4 or last == len(lanes)):
+        if parts and (whole or count >= batch_rows // 4 or last == END):
             yield parts
         else:
-            lanes[last].read()
-        lanes = [lane for lane in lanes if lane.held or not lane.over]
+            if closed and closed[0][1] == last:
+                insort(opened, heappop(closed)[1:], key=itemgetter(0))
+            dict(opened)[last].read()
+        opened = [(i, lane) for i, lane in opened if lane.held or not lane.over]
 
 
 def in_order(parts: Sequence[Part], batch_rows: int) -> Iterator[Rows]:

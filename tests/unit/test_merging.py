@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,22 @@ def test_lanes_one_after_the_other_go_through_as_they_are() -> None:
         assert rows is piece
         read.append([lane.reads for lane in lanes])
     assert read[:5] == [[0, 1, 0], [0, 2, 0], [0, 3, 0], [0, 4, 1], [0, 4, 2]]
+
+
+def test_many_lanes_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those that have begun are looked at."""
+    asked = 0
+
+    def ready(lane: Lane, *given: Any) -> Iterator[Rows]:
+        nonlocal asked
+        asked += 1
+        return original(lane, *given)
+
+    original = Lane.ready
+    monkeypatch.setattr(Lane, "ready", ready)
+    lanes = [Given(rows_of(i, range(i * 10, i * 10 + 10)), [], i * 10) for i in range(300)]
+    assert sum(map(len, merged(lanes, 100))) == 3000
+    assert asked < 10 * len(lanes)
 
 
 @pytest.mark.parametrize("count", [2, 7, 40])
