@@ -87,6 +87,8 @@ class Text:
             return self
         used = self.used()
         codes = vocabulary.encode_from(self.vocabulary, used)
+        if len(self) and self.codes.strides == (0,):
+            return Text(np.broadcast_to(codes[0] if len(codes) else np.int32(-1), (len(self),)), vocabulary)
         if len(self) <= FEW:
             known = dict(zip(used.tolist(), codes.tolist()))
             return Text(np.array([known.get(c, -1) for c in self.codes.tolist()], np.int32), vocabulary)
@@ -108,6 +110,9 @@ class Text:
         if any(p.vocabulary is not first.vocabulary for p in parts):
             shared = Vocabulary()
             parts = [p.recode(shared) for p in parts]
+        whole = [p.codes for p in parts if len(p)]
+        if whole and all(codes.strides == (0,) and codes[0] == whole[0][0] for codes in whole):
+            return Text(np.broadcast_to(whole[0][0], (sum(map(len, whole)),)), parts[0].vocabulary)
         return Text(np.concatenate([p.codes for p in parts]), parts[0].vocabulary)
 
 

@@ -119,6 +119,19 @@ def test_a_few_rows_of_many_strings(codes: list[int]) -> None:
     assert constant.tolist() == [large.strings[7]] * 3
 
 
+def test_one_string_in_all_rows_stays_without_storage() -> None:
+    one, same, other = Text.constant("m", 3), Text.constant("m", 2), Text.constant("n", 1)
+    whole = Text.concat([one, same, Text.of([])])
+    assert whole.tolist() == ["m"] * 5
+    assert whole.codes.strides == (0,)
+    assert Text.concat([one, other]).tolist() == ["m", "m", "m", "n"]
+    assert Text.concat([one, Text.of(["m", None])]).tolist() == ["m", "m", "m", "m", None]
+    moved = one.recode(Vocabulary(["x"]))
+    assert (moved.tolist(), moved.codes.strides) == (["m"] * 3, (0,))
+    absent = Text(np.broadcast_to(np.int32(-1), (2,)), Vocabulary(["x"]))
+    assert Text.concat([absent, absent.recode(Vocabulary())]).tolist() == [None] * 4
+
+
 def test_strings_that_are_no_utf8_are_written_with_a_sign_for_it() -> None:
     names = [*MANY_NAMES[:MANY], "caf\udcc3"]
     words = Vocabulary()
