@@ -6,18 +6,19 @@ tasks in the stead of one for each.
 
 This is what each task would do alone where every operator treats each group by itself (`Operator.apart`). Much of that
 shows only in the course of a run: values of several kinds, ids that two groups share, a value that an operator cannot
-use, rows that come late. So a run like this is an attempt, over an input whose rows are all at hand; where anything is
-out of the ordinary nothing of it counts, and each task is run by itself.
+use, rows that come late. So a run like this is an attempt, over an input whose rows are all kept meanwhile; where
+anything is out of the ordinary nothing of it counts, and each task is run by itself.
 """
 
 from __future__ import annotations
 
+import time as clock
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from tickc.runtime.nodes.block import Block, select
 from tickc.runtime.nodes.group import ALL, Grouping, first_rows
 from tickc.runtime.nodes.stream import From
 
+R = TypeVar("R")
 ENOUGH = 4  # tasks from which it is worth it
 MOST = 1 << 18  # rows of results that may wait to be dealt out
 PIECE = 1 << 16  # rows that go through the graph at once
@@ -166,6 +168,7 @@ class Alike:
             made[i] = self.graph.add(_anew(op), made[graph.parents[i][0]])
             if hasattr(made[i], "texts"):
                 made[i].texts.tasks = self.task_names
+        self.seconds = 0.0  # that it took
         self.entered = 0
         self.last = np.iinfo(np.int64).min  # the time of the last row
         self.rows = np.zeros(len(sorts), np.int64)  # of each task
@@ -173,25 +176,34 @@ class Alike:
         self.outputs: list[Output] = []
         self.held = 0
 
-    def run(self, batches: Iterable[Rows], flush: bool) -> list[Portion] | None:
-        """Send all rows of an input through the graph; what each task gets, None where each has to run by itself."""
+    def take(self, rows: Rows) -> bool:
+        """Send rows through the graph; False where each task has to run by itself."""
+        return self._tried(self._take, rows) is not None
+
+    def end(self, flush: bool) -> list[Portion] | None:
+        """All rows have been taken; what each task gets, None where each has to run by itself."""
+        return self._tried(self._end, flush)
+
+    def _tried(self, step: Callable[[Any], R], given: Any) -> R | None:
+        began = clock.perf_counter()
         try:
-            for rows in batches:
-                self._take(rows)
-            self._keep(self.graph.end(flush=flush))
-            ops = [*operators(self.graph)][1:]
-            if any(op.errors for op in ops) or any(note for op in ops for note in op.notes()):
-                raise Unusual
-            if not all(op.apart() for op in ops):
-                raise Unusual
-            return self._shares()
+            return step(given)
         except Exception:  # what a task raises is told where it runs by itself
             return None
+        finally:
+            self.seconds += clock.perf_counter() - began
 
-    def _take(self, rows: Rows) -> None:
+    def _end(self, flush: bool) -> list[Portion]:
+        self._keep(self.graph.end(flush=flush))
+        ops = [*operators(self.graph)][1:]
+        if any(op.errors or [*op.notes()] or not op.apart() for op in ops):
+            raise Unusual
+        return self._portions()
+
+    def _take(self, rows: Rows) -> bool:
         found = self._chosen(select(rows, *self.reads))
         if found is None:
-            return
+            return True
         rows, task = found
         if int(rows.time[0]) < self.last or (rows.time[1:] < rows.time[:-1]).any():
             raise Unusual
@@ -207,10 +219,11 @@ class Alike:
                 raise Unusual
             rows, task, seq = rows.take(held), task[held], seq[held]
             if not len(rows):
-                return
+                return True
         points = Points(rows, self._groups_of(rows, task), self.groups, seq)
         for start in range(0, len(rows), PIECE):
             self._keep(self.graph.push({0: [points.take(slice(start, start + PIECE))]}))
+        return True
 
     def _chosen(self, rows: Rows) -> tuple[Rows, Array] | None:
         """The rows that tasks take, and i4[n] which of them does; None where there are none."""
@@ -275,7 +288,7 @@ class Alike:
             if self.held > MOST:
                 raise Unusual
 
-    def _shares(self) -> list[Portion]:
+    def _portions(self) -> list[Portion]:
         """What each task is given of what left the graph."""
         portions = [
             Portion(rows, {name for name, has in self.has.items() if has[i]})

@@ -57,6 +57,7 @@ class Dispatch:
         self.begun = False  # whether any rows were handed out
         self._slots = Slots([name for name, _ in self.shelves])
         self._seen = np.zeros(len(self.shelves), np.bool_)  # the shelves that rows which wait are for
+        self._looked, self._shares = 0, 1  # of how many batches somebody saw that, and how many tasks it were
 
     def take(self, rows: Rows) -> Iterator[Piece]:
         """Take rows; yields those for which it is time."""
@@ -65,10 +66,18 @@ class Dispatch:
         self.waiting.append(rows)
         self.rows += len(rows)
         self.bytes += rows.nbytes
-        self._seen[self._slots.present(rows.name)] = True
-        shares = sum(self.shelves[i][1].shares for i in np.flatnonzero(self._seen).tolist())
-        if self.bytes >= LOT or self.rows >= ENOUGH * max(1, shares):
+        if self.bytes >= LOT or self._ample():
             yield from self.rest()
+
+    def _ample(self) -> bool:
+        """Whether the tasks that rows wait for have many each."""
+        if self.rows < ENOUGH * self._shares:  # there are not fewer of them than when somebody looked last
+            return False
+        for rows in self.waiting[self._looked :]:
+            self._seen[self._slots.present(rows.name)] = True
+        self._looked = len(self.waiting)
+        self._shares = max(1, sum(self.shelves[i][1].shares for i in np.flatnonzero(self._seen).tolist()))
+        return self.rows >= ENOUGH * self._shares
 
     def rest(self) -> Iterator[Piece]:
         """All rows that wait."""
@@ -84,7 +93,7 @@ class Dispatch:
         """The rows that wait, which then do not any more."""
         rows = Rows.concat(self.waiting)
         self.waiting, self.bytes, self.rows = [], 0, 0
-        self._seen[:] = False
+        self._seen[:], self._looked, self._shares = False, 0, 1
         return rows
 
     def _parted(self, rows: Rows) -> Iterator[Piece]:

@@ -470,8 +470,10 @@ class _Set:
         """Hand the rows of an input to the tasks that want them."""
         dispatch = Dispatch([unit.wish for unit in units], self.options.rows_at_once)
         in_time = any(m.runs is not None for unit in units for m in unit.members)
+        kin = [] if in_time or self.resumed else [*self._kin(units)]
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
             _hand(dispatch.take(rows), units)
+            kin = [] if dispatch.begun else [some for some in kin if some[0].take(rows)]
             if not dispatch.waiting:
                 self._bound()
             if in_time and not dispatch.waiting:
@@ -483,19 +485,20 @@ class _Set:
                 self._save(source)
             if not self.members:
                 break
-        if not (dispatch.begun or self.resumed or in_time):
-            rest = self._deal(dispatch.waiting, units)
-            waiting, dispatch = dispatch.waiting, Dispatch([unit.wish for unit in rest], self.options.rows_at_once)
-            units = rest
-            for rows in waiting if rest else ():
+        if kin and not dispatch.begun:
+            for some in kin:
+                self._deal(*some)
+            units = [unit for unit in units if not unit.over]
+            waiting, dispatch = dispatch.waiting, Dispatch([unit.wish for unit in units], self.options.rows_at_once)
+            for rows in waiting if units else ():
                 _hand(dispatch.take(rows), units)
         _hand(dispatch.rest(), units)
         for reason, n in source.problems.counts.items():
             self.summary.left_out[reason] = max(n, self.summary.left_out.get(reason, 0))
         self.summary.first_left_out = self.summary.first_left_out or [str(p) for p in source.problems.first]
 
-    def _deal(self, batches: Sequence[Rows], units: Sequence[Unit]) -> list[Unit]:
-        """Give tasks that are alike what all rows of the input come to; those that remain to be given the rows."""
+    def _kin(self, units: Sequence[Unit]) -> Iterator[tuple[Alike, list[Unit]]]:
+        """Runs of tasks that are alike, and the tasks."""
         kinds: dict[Hashable, dict[Sort, Unit]] = defaultdict(dict)
         for unit in units:
             member, wish = unit.members[0], unit.wish
@@ -504,18 +507,17 @@ class _Set:
                 kind, sort = found
                 kinds[kind, repr(wish.tags), repr(wish.fields)].setdefault(sort, unit)
         for alike in kinds.values():
-            if len(alike) < ENOUGH:
-                continue
-            began = clock.perf_counter()
-            members = [unit.members[0] for unit in alike.values()]
-            first, wish = members[0], members[0].wish
-            run = Alike(first.graph, [*alike], [m.name for m in members], (wish.tags, wish.fields), first.home)
-            portions = run.run(batches, first.flush)
-            for unit, portion in zip(alike.values(), portions or ()):
-                unit.receive(portion)
-                unit.members[0].summary.seconds += (clock.perf_counter() - began) / len(alike)
-            self._bound()
-        return [unit for unit in units if not unit.over]
+            if len(alike) >= ENOUGH:
+                first, names = next(iter(alike.values())).members[0], [unit.members[0].name for unit in alike.values()]
+                reads = first.wish.tags, first.wish.fields
+                yield Alike(first.graph, [*alike], names, reads, first.home), [*alike.values()]
+
+    def _deal(self, run: Alike, units: Sequence[Unit]) -> None:
+        """Give tasks what a run in their stead came to, unless each has to run by itself."""
+        for unit, portion in zip(units, run.end(self.options.flush) or ()):
+            unit.receive(portion)
+            unit.members[0].summary.seconds += run.seconds / len(units)
+        self._bound()
 
     def _bound(self) -> None:
         """Have rows that wait to be written do so in files where they are many, those of most tasks first."""

@@ -90,13 +90,13 @@ Ways = Callable[..., bool]
 def same_as_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ways:
     """Runs tasks over points, and compares what they leave with what they leave one by one; whether they ran as one."""
     outcomes: list[Any] = []
-    running = alike.Alike.run
+    running = alike.Alike.end
 
     def run(self: Any, *given: Any) -> Any:
         outcomes.append(running(self, *given))
         return outcomes[-1]
 
-    monkeypatch.setattr(alike.Alike, "run", run)
+    monkeypatch.setattr(alike.Alike, "end", run)
 
     def both(scripts: dict[str, str], points: Rows, **options: Any) -> bool:
         outcomes.clear()
