@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 import tickc
-from tickc.runtime import alike, many
+from tickc.backfill import YOUNG, seldom_collecting
+from tickc.runtime import alike, dispatch, many
 from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.kinds import Kind
 from tickc.runtime.sources.recording import write_recording
@@ -104,8 +106,9 @@ def same_as_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ways:
         write_recording(tmp_path / "in.srpl", [points])
         together = tickc.backfill_all(tasks, tmp_path / "in.srpl", tmp_path / "as one", **options)
         found = [*outcomes]
-        monkeypatch.setattr(many, "ENOUGH", len(tasks) + 1)
-        alone = tickc.backfill_all(tasks, tmp_path / "in.srpl", tmp_path / "alone", **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(many, "ENOUGH", len(tasks) + 1)
+            alone = tickc.backfill_all(tasks, tmp_path / "in.srpl", tmp_path / "alone", **options)
         assert together.failed == alone.failed
         assert left(tmp_path / "as one") == left(tmp_path / "alone")
         assert outcomes == found
@@ -187,6 +190,12 @@ def test_many_results_are_not_held(monkeypatch: pytest.MonkeyPatch, same_as_alon
     assert not same_as_alone(by_measurement(EACH), rows())
 
 
+def test_an_input_of_several_lots_and_checkpoints(monkeypatch: pytest.MonkeyPatch, same_as_alone: Ways) -> None:
+    assert not same_as_alone(by_measurement(MEANS), rows(), batch_rows=50, checkpoint=0.0)
+    monkeypatch.setattr(dispatch, "LOT", 5000)
+    assert not same_as_alone(by_measurement(MEANS), rows(), batch_rows=50, overwrite=True)
+
+
 def test_tasks_of_other_constants_are_of_another_kind() -> None:
     def kind(script: str) -> Any:
         found = alike.kind_of(tickc.compile(script).build())
@@ -200,3 +209,11 @@ def test_tasks_of_other_constants_are_of_another_kind() -> None:
             other == "5.0"
         )
     assert kind(by_host(MEANS)["ta"]) == kind(by_host(MEANS)["tb"]) != same[0]
+
+
+def test_garbage_is_looked_for_less_often_meanwhile() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(ZeroDivisionError), seldom_collecting():
+        assert gc.get_threshold()[0] >= YOUNG
+        _ = 1 / 0
+    assert gc.get_threshold() == before
