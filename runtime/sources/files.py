@@ -410,9 +410,7 @@ def one_ahead(items: Iterator[Any], pool: ThreadPoolExecutor) -> Iterator[Any]:
 
 def _drop(futures: Collection[Future[Any]]) -> None:
     """Nobody wants the results; what is being computed is waited for."""
-    for future in futures:
-        future.cancel()
-    wait(futures)
+    wait([future for future in futures if not future.cancel()])
 
 
 class Ipc(Columnar):

@@ -251,14 +251,18 @@ def test_problems_are_told_in_the_order_of_files(tmp_path: Path) -> None:
     """Wherever a run was broken off, and in whatever batches it reads."""
     (tmp_path / "a.lp").write_text("".join(f"m v=1 {t}\nbad {t}\n" for t in range(30)))
     (tmp_path / "b.lp").write_text("".join(f"worse {t}\nm v=1 {t}\n" for t in range(0, 60, 2)))
+    for name in "cd":
+        times = [None if t % 4 == 1 else t for t in range(40)]
+        table = pa.table({"time": pa.array(times, pa.int64()), "v": [1.0] * 40})
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=11)
 
     def opened(batch_rows: int) -> Any:
-        return open_inputs(str(tmp_path / "*.lp"), batch_rows=batch_rows)
+        return open_inputs(str(tmp_path / "*"), default_measurement="m", batch_rows=batch_rows)
 
     whole = opened(1000)
     for _ in whole.in_time():
         pass
-    assert whole.problems.counts.total() == 60
+    assert whole.problems.counts == {"missing `=` after the field key": 60, "the row has no time": 20}
     assert {p.path[-4:] for p in whole.problems.first} == {"a.lp"}
     other, known = opened(3), whole.problems.snapshot()
     for _ in other.in_time():
