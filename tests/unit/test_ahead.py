@@ -214,7 +214,7 @@ def test_operators_overlap_but_not_their_turns() -> None:
     sent = [(o.name, int(o.payload.seq[0])) for o in chain_of(one, other).run(pieces(10), workers=2)]
     assert sent == [(name, i) for i in range(0, 400, 10) for name in ("one", "other")]
     assert one.most == other.most == 1 and one.seen == other.seen == list(range(0, 400, 10))
-    assert one.beside and other.beside
+    assert one.beside or other.beside  # the one that ends first sees it
 
 
 @pytest.mark.parametrize("kind", [TaskFailed, ZeroDivisionError])
