@@ -78,6 +78,11 @@ class Topics:
         self.alerts.append(alert)
         return len(self.alerts) - 1
 
+    @property
+    def last(self) -> Alert | None:
+        """The last alert that has not failed, which is the last one to see a round."""
+        return next((a for a in reversed(self.alerts) if not a.failed), None)
+
     def sharing(self, topic: str) -> list[Alert]:
         """The alerts that send to a named topic."""
         return [a for a in self.alerts if a.topic == topic]
@@ -98,6 +103,10 @@ class Topics:
     def switch(self, change: Switch) -> None:
         """Note that an inhibitor goes on or off."""
         self._switches.append(change)
+
+    def end(self, alert: Alert, place: int) -> None:
+        """An alert has failed at a place: what it would have switched behind that is forgotten."""
+        self._switches = [c for c in self._switches if c.alert is not alert or c.place <= place]
 
     @property
     def guarding(self) -> bool:

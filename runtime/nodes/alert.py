@@ -390,6 +390,7 @@ class Alert(Operator):
         self.number = self.topics.join(self)
         self._chunk = 256
         self._rest: Iterator[Any] = iter(())  # of a round in which it holds
+        self.failed = False  # whether it has ended the task
 
     # -- the edges
 
@@ -406,7 +407,7 @@ class Alert(Operator):
         self.telling = {}
         coming = chain(self._rest, super().round(inputs))
         self._rest, self.held = iter(()), None
-        failure: TaskFailed | None = None
+        last, failure = self.topics.last is self, None
         try:
             for some in coming:
                 if isinstance(some, Held):
@@ -414,8 +415,8 @@ class Alert(Operator):
                     break
                 yield some
         except TaskFailed as error:
-            failure = error
-        if self.topics.alerts[-1] is self:
+            self.failed, failure = True, error
+        if last:
             self.topics.deliver(self)
         if failure is not None:
             raise failure
@@ -754,6 +755,8 @@ class Alert(Operator):
         failure = self._failing_text(events)
         if failure is not None:
             row = int(batch.seq[units[failure[0]]])
+            self.topics.end(self, place + int(units[failure[0]]))
+            self.telling = {id: [told for told in log if told[0] <= row] for id, log in self.telling.items()}
             good = np.arange(failure[0])
             events, codes, units, data = events.take(good), codes[good], units[good], data.take(good)
         if self._guarded:

@@ -141,6 +141,7 @@ def inhibitions(draw: st.DrawFn) -> str:
         steps.append(draw(some(["", ".stateChangesOnly()", ".stateChangesOnly(3s)", ".noRecoveries()"])))
         steps.append(draw(some(["", ".topic('t')", ".topic('u')"])) + draw(some(["", ".levelField('l')"])))
         steps.append(draw(some(["", ".category('a')", ".category('b')"])))
+        steps.append(draw(some(["", "", ".message('{{ slice (index .Tags \"dc\") 1 }}')"])))  # fails without a dc
         steps.append(draw(some(["", ".inhibit('a')", ".inhibit('b', 'dc')", ".inhibit('a').inhibit('b', 'host')"])))
         lines.append(f"var a{i} = {above}{''.join(steps)}")
         lines.append(f"a{i}|httpOut('a{i}')|groupBy('host')|window().period(3s).every(3s)|count('v')|httpOut('c{i}')")
@@ -157,7 +158,8 @@ def test_what_is_inhibited_hangs_on_points_alone(script: str, points: list[Any],
     assert in_pieces(task, rows, []) == expected
     assert in_pieces(task, rows, cuts) == expected
     assert in_pieces(task, rows, cuts, workers=3) == expected
-    assert restored(task, rows, len(cuts) % (len(rows) + 1)) == expected
+    if "runtime_error" not in expected:
+        assert restored(task, rows, len(cuts) % (len(rows) + 1)) == expected
 
 
 FAILING = [
