@@ -43,10 +43,11 @@ class Text:
 
     @staticmethod
     def of(texts: Iterable[str | None]) -> Text:
-        """Encode strings one by one; None is absent."""
-        vocabulary = Vocabulary()
-        codes = [-1 if t is None else vocabulary.code(t) for t in texts]
-        return Text(np.array(codes, np.int32), vocabulary)
+        """Encode strings; None is absent."""
+        texts = list(texts)
+        vocabulary = Vocabulary(dict.fromkeys(t for t in texts if t is not None))
+        codes = vocabulary.codes
+        return Text(np.array([-1 if t is None else codes[t] for t in texts], np.int32), vocabulary)
 
     def take(self, rows: Array | slice) -> Text:
         return Text(self.codes[rows], self.vocabulary)
