@@ -665,6 +665,13 @@ def _several_tasks(paths: Sequence[str]) -> bool:
     return len(paths) > 1 or Path(paths[0]).is_dir()
 
 
+def _is_data(path: str) -> bool:
+    """Whether a path that stands for a script has the ending of a file of data, as behind a shell's glob."""
+    from tickc.runtime.sources.inputs import COMPRESSED, ENDINGS
+
+    return path.endswith((*(ending for ending in ENDINGS if ending != ".txt"), *COMPRESSED))
+
+
 def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
     """The tasks of scripts, modules and folders of scripts; where a script does not compile, all mistakes are told."""
     from tickc.compiler.diagnostics import TickError
@@ -675,6 +682,9 @@ def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
     bad, files = 0, list(_script_files(paths))
     if not files:
         raise Failure(f"there is no script in {paths[0]}", code=REFUSED)
+    if (data := next(filter(_is_data, files), None)) is not None:
+        hint = "repeat --input for each file, or give it a folder, or a glob in quotes: --input 'data/*.parquet'"
+        raise Failure(f"{data} is data, not a script", hint, REFUSED)
     for path in files:
         try:
             task = _load(path, {**o, "task_name": None if path.endswith(".py") else _task_name(path)})

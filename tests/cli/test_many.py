@@ -106,6 +106,9 @@ def test_what_is_refused(here: Tickc, tmp_path: Path, points: Path) -> None:
     assert twice.returncode == 2 and "two tasks have the name alert" in twice.stderr
     named = here("backfill", alert, mean, *run, "--task", "x")
     assert named.returncode == 2 and "--task" in named.stderr
+    unquoted = here("backfill", alert, "--input", points, "b.parquet", "c.csv.gz", "--output", "out")
+    assert unquoted.returncode == 2 and "b.parquet is data, not a script" in unquoted.stderr
+    assert "--input 'data/*.parquet'" in unquoted.stderr
     nothing = here("backfill", "empty", *run)
     assert nothing.returncode == 2 and "no script in empty" in nothing.stderr
     assert not (tmp_path / "out").exists()
