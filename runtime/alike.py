@@ -12,6 +12,7 @@ anything is out of the ordinary nothing of it counts, and each task is run by it
 
 from __future__ import annotations
 
+import logging
 import time as clock
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from tickc.runtime.nodes.group import ALL, Grouping, first_rows
 from tickc.runtime.nodes.stream import From
 
 R = TypeVar("R")
+log = logging.getLogger("tickc")
+
 ENOUGH = 4  # tasks from which it is worth it
 MOST = 1 << 18  # rows of results that may wait to be dealt out
 PIECE = 1 << 16  # rows that go through the graph at once
@@ -188,7 +191,8 @@ class Alike:
         began = clock.perf_counter()
         try:
             return step(given)
-        except Exception:  # what a task raises is told where it runs by itself
+        except Exception as error:  # what a task raises is told where it runs by itself
+            log.debug("%d tasks that are alike run each by itself: %r", len(self.sorts), error)
             return None
         finally:
             self.seconds += clock.perf_counter() - began

@@ -49,9 +49,6 @@ HERE, AWAY = 64 << 20, 4 << 30  # bytes that may wait in the spool while the ser
 BUFFER, INTERVAL = 1000, 10_000_000_000  # points and ns, where a node says nothing
 MOST_REASONS, OTHER_REASONS = 100, "other reasons"
 TICK = 1.0  # seconds between looks at the age of what is collected
-UNMAPPED_HINT = (
-    "name the bucket that, with the policy DATABASE/POLICY, or map it: influx v1 dbrp create; the token must allow it"
-)
 REFUSED = (400, 422)  # statuses by which a server refuses points; what else is no success concerns all of them
 
 

@@ -51,7 +51,7 @@ FIRST, BEYOND = -(2**63) + 2, 2**63 - 1  # the first time that InfluxDB can hold
 GO_YEAR_1 = 62_135_596_800 * 10**9  # ns from the year 1 to 1970: shards begin at multiples of their length since then
 HOUR = 3_600 * 10**9
 DEFAULT_POLICY = "autogen"
-TO_MAP = "has it a bucket (influx v1 dbrp list), and may the token read it?"
+IS_IT_MAPPED = "has it a bucket (influx v1 dbrp list), and may the token read it?"
 NUMBER = {"float": Kind.FLOAT, "integer": Kind.INT, "unsigned": Kind.INT, "boolean": Kind.BOOL, "string": Kind.STRING}
 _OPERATORS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
@@ -402,7 +402,7 @@ def _policy(server: Server, database: str, policy: str) -> str:
         rows = []
     if not rows:  # version 2 tells nothing of databases that it does not have, or does not let us read
         known = [str(row["name"]) for _, row in server.table("SHOW DATABASES")]
-        hint = did_you_mean(database, known) or (TO_MAP if server.version == 2 else "")
+        hint = did_you_mean(database, known) or (IS_IT_MAPPED if server.version == 2 else "")
         raise SourceError(f"there is no database {database} at {server.address.base}", hint)
     names = [str(row["name"]) for row in rows]
     if policy:
