@@ -108,7 +108,8 @@ def _source_node(program: syntax.Program, source: Source) -> Node:
             span = next(tree.span for name, tree in found if name in kinds and name != first)
             hint = "a script cannot use both `stream` and `batch`"
         raise TickError([T305.at(span, "invalid task type: invalid", hint=hint, positioned=False)], source)
-    return Stream() if "stream" in kinds else BatchSource()
+    span = next(tree.span for name, tree in found if name in kinds)
+    return (Stream if "stream" in kinds else BatchSource)(span=span, extent=span)
 
 
 def _root(statement: syntax.Tree) -> syntax.Identifier | None:

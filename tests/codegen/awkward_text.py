@@ -17,12 +17,14 @@
 from tickc.runtime import Alert, Block, Eval, From, Graph, Source, call, main, pattern, ref
 
 READS = {"measurements": ("a'b\"c",), "tags": None, "fields": ('it\'s "x"', "path"), "where": ()}
-LINES = {"stream0": (1, 1), "from1_eval2": (3, 7), "alert3": (8, 12)}
+LINES = {"stream0": (2, 2), "from1_eval2": (3, 7), "alert3": (8, 12)}
 
 
 def build() -> Graph:
     """The task's operators with fresh state, and the edges between them."""
     graph = Graph()
+
+    # line 2: stream
     stream0 = graph.add(Source(name="stream0", measurements=("a'b\"c",)))
 
     # lines 3-7: |from() .measurement('a\'b"c') .where(lambda: "it's \"x\"" =~ /^\d+"""\/$/) |eval(…

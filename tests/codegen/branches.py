@@ -41,7 +41,7 @@ from tickc.runtime import (
 
 READS = {"measurements": ("requests",), "tags": None, "fields": ("latency", "status"), "where": ()}
 LINES = {
-    "stream0": (1, 1),
+    "stream0": (2, 2),
     "from1": (3, 5),
     "where2_eval3_groupby4": (8, 12),
     "http_out5": (13, 13),
@@ -54,6 +54,8 @@ LINES = {
 def build() -> Graph:
     """The task's operators with fresh state, and the edges between them."""
     graph = Graph()
+
+    # line 2: stream
     stream0 = graph.add(Source(name="stream0", measurements=("requests",)))
 
     # lines 3-5: |from() .measurement('requests') .groupBy('service')

@@ -29,6 +29,8 @@ MINUTE = 60_000_000_000  # 1m in ns
 def build() -> Graph:
     """The task's operators with fresh state, and the edges between them."""
     graph = Graph()
+
+    # line 1: stream
     stream0 = graph.add(Source(name="stream0", measurements=("cpu",)))
 
     # lines 2-4: |from() .measurement('cpu') .where(lambda: "host" == 'web01' AND "usage" >= 0.0)

@@ -34,7 +34,7 @@ from tickc.runtime.kernel import kernel
 
 READS = {"measurements": ("disk",), "tags": None, "fields": None, "where": ()}
 LINES = {
-    "stream0": (1, 1),
+    "stream0": (2, 2),
     "from1": (3, 5),
     "derivative2_state_duration3_where4": (6, 13),
     "http_out5": (14, 14),
@@ -95,6 +95,8 @@ def derivative2_state_duration3_where4_loop(
 def build() -> Graph:
     """The task's operators with fresh state, and the edges between them."""
     graph = Graph()
+
+    # line 2: stream
     stream0 = graph.add(Source(name="stream0", measurements=("disk",)))
 
     # lines 3-5: |from() .measurement('disk') .groupBy('host')

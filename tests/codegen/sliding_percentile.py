@@ -22,7 +22,7 @@ from tickc.runtime import From, Graph, InfluxDBOut, InfluxQL, Source, TimeWindow
 
 READS = {"measurements": ("requests",), "tags": None, "fields": None, "where": ()}
 LINES = {
-    "stream0": (1, 1),
+    "stream0": (3, 3),
     "from1": (4, 6),
     "window2": (7, 10),
     "percentile3": (11, 12),
@@ -36,6 +36,8 @@ MINUTES_10 = 600_000_000_000  # 10m in ns
 def build() -> Graph:
     """The task's operators with fresh state, and the edges between them."""
     graph = Graph()
+
+    # line 3: stream
     stream0 = graph.add(
         Source(name="stream0", measurements=("requests",), dbrps=(("telegraf", "autogen"),))
     )

@@ -154,6 +154,14 @@ def test_comments_describe_variables() -> None:
     ]
 
 
+def test_the_source_stands_where_the_script_first_names_it() -> None:
+    script = "// first\nvar period = 1m\nvar a = stream\n    |from()\nvar b = stream|from()"
+    source = run(script).nodes[0]
+    assert source.span == source.extent and script[source.span.start : source.span.stop] == "stream"
+    assert source.span.start == script.index("stream")
+    assert run("batch|query('SELECT x FROM a.b.c')").nodes[0].span.stop == len("batch")
+
+
 def test_dbrp_statements_are_kept() -> None:
     assert run('dbrp "a"."b"\nstream|from()\ndbrp "c"."d e"').dbrps == (("a", "b"), ("c", "d e"))
 
