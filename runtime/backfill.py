@@ -11,7 +11,7 @@ import time as clock
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -187,12 +187,16 @@ class Run:
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
         graph.keep_within(options.kept)
-        self.ahead = Ahead(graph, options.threads)
         self._read: deque[int] = deque()  # points that were read when what is under way was sent
         self.over = False
         self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
         self.home = _home(graph)
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """What sends the input through the graph."""
+        return Ahead(self.graph, self.options.threads)
 
     def deliver(self, inner: Sinks, to: Destination | None) -> Sinks:
         """`inner`, or, where influxDBOut writes to servers, sinks that do that and leave the rest to `inner`; where

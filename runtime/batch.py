@@ -386,6 +386,9 @@ class Growing:
         return np.empty(n, self._room.dtype)
 
 
+_NO_CODES, _NO_FLAGS = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+
+
 class Groups:
     """The groups that have appeared on an edge, by dense code in order of first appearance; grows only.
 
@@ -397,10 +400,10 @@ class Groups:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[str, ...]] = []  # the dimensions that groups have
-        self.shape = Growing(np.zeros(0, np.int32))  # which of them each has
-        self.by_name = Growing(np.zeros(0, np.bool_))
+        self.shape = Growing(_NO_CODES)  # which of them each has
+        self.by_name = Growing(_NO_FLAGS)
         self.names = Vocabulary()
-        self.name = Growing(np.zeros(0, np.int32))
+        self.name = Growing(_NO_CODES)
         self.words: dict[str, Vocabulary] = {}  # the values of each dimension
         self.values: dict[str, Growing] = {}  # i4, -1 where a group lacks the dimension
         self._codes: dict[str, int] = {}

@@ -51,6 +51,7 @@ _HARMLESS = {
 _parsed = lru_cache(256)(parse)  # many alerts have the same templates, rendering does not change them
 
 
+@lru_cache(256)
 def can_fail(template: str, shape: str) -> bool:
     """Whether rendering a template of the shape (`id`, `message`) may end in an error."""
     return "{{" in _HARMLESS[shape].sub("", template)

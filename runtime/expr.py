@@ -760,19 +760,38 @@ class Lambda:
 
     def __init__(self, expr: Expr, *, per_group: bool = True, wants: Kind | None = None, seed: str = "") -> None:
         self.expr = expr
-        self.names = expr.references()
         self.per_group = per_group
         self.wants = wants
         self.seed = seed
         self.problems: Counter[str] = Counter()
-        self.stateful = expr.stateful()
-        self._scopes = _function_scopes(expr)
-        self._row_by_row = any(_shares_state(scope) for scope in self._scopes)
-        draws = [e for e in expr.walk() if isinstance(e, Call) and e.name == "rand"]
-        self.seeds = {id(e): crc32(f"{seed} {i}".encode()) for i, e in enumerate(draws)}
         self._state: dict[tuple[int, str], _FunctionState] = {}
         self._kinds: dict[tuple[Kind, ...], Kinds] = {}  # what is known of the tree, by the kinds of its references
-        self._depth = expr.depth()
+
+    # -- what the tree tells, where it is asked: of many tasks most never evaluate it
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the expression reads."""
+        return self.expr.references()
+
+    @functools.cached_property
+    def stateful(self) -> bool:
+        """Whether a value depends on the points evaluated before."""
+        return self.expr.stateful()
+
+    @functools.cached_property
+    def seeds(self) -> dict[int, int]:
+        """The seed of each call of `rand`, by the id of the call."""
+        draws = [e for e in self.expr.walk() if isinstance(e, Call) and e.name == "rand"]
+        return {id(e): crc32(f"{self.seed} {i}".encode()) for i, e in enumerate(draws)}
+
+    @functools.cached_property
+    def _row_by_row(self) -> bool:
+        return any(_shares_state(scope) for scope in _function_scopes(self.expr))
+
+    @functools.cached_property
+    def _depth(self) -> int:
+        return self.expr.depth()
 
     # -- state
 

@@ -82,7 +82,7 @@ class Clock:
     def __init__(self) -> None:
         self.on = False
         self.now = self.before = NEVER
-        self.seq = self.time = np.zeros(0, np.int64)
+        self.seq = self.time = _NO_ROWS
 
     def pass_to(self, seq: Array, time: Array) -> None:
         """Begin a round in which the rows `seq` move the clock on to `time`."""
@@ -327,8 +327,7 @@ class Graph:
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
-        at = {id(op): i for i, op in enumerate(self.operators)}
-        self.parents.append(tuple(at[id(i)] for i in inputs))
+        self.parents.append(tuple(i.place for i in inputs))
         self.readers.append([])
         for place, parent in enumerate(self.parents[-1]):
             self.readers[parent].append((len(self.operators), place))

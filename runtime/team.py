@@ -142,3 +142,6 @@ class Team:
         with self.bell:
             errand.over = True
             self.bell.notify_all()
+
+
+ALONE = Team()  # that of an operator which is in no graph

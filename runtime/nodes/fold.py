@@ -39,7 +39,7 @@ from tickc.runtime.nodes.window import (
     ring_insert,
 )
 from tickc.runtime.prefetch import LINE, prefetch, rows_ahead
-from tickc.runtime.team import Team
+from tickc.runtime.team import ALONE
 
 # State of a group, one row of i8[groups, WIDTH], of which the sums are read as f8: the ring's (see window.py); points
 # since the last purge (NEW), the insertion that fills the ring's last slot (0: none will), whether that point was late
@@ -420,7 +420,7 @@ class JoinedFolds(Operator):
         self.names = Names()
         self.groups = Groups()  # those of the input
         self._results = [_Results(0) for _ in aggregates]  # of the last batch
-        self.team = Team()
+        self.team = ALONE
 
     def attach(self, graph: Graph) -> None:
         self.team = graph.team

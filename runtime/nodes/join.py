@@ -55,7 +55,7 @@ from tickc.runtime.nodes.pairing import (
 )
 from tickc.runtime.nodes.stream import YEAR_ONE, round_
 from tickc.runtime.nodes.waiting import PAGE, Held, Page, Waiting, message_times, some, together
-from tickc.runtime.team import Team
+from tickc.runtime.team import ALONE
 
 NO_GROUPS = Groups()
 SLACK = 4 * PAGE  # messages that went already and may be kept with those that wait
@@ -132,7 +132,7 @@ class _Meeting(Operator):
         self.heard = np.zeros(parents, np.bool_)
         self.taken = np.zeros(parents, np.int64)  # the number of the first message of each parent that is put aside
         self.cuts: list[Array] = []  # the same after rounds since then, where much had come
-        self.team = Team()
+        self.team = ALONE
 
     def attach(self, graph: Graph) -> None:
         self.team = graph.team
