@@ -7,11 +7,12 @@ the operator (`needs`, `stateful`, `rowwise`), so a new one is optimised without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from tickc.compiler.diagnostics import Span
+from tickc.compiler.lexer import format_duration
 from tickc.runtime.expr import Expr
 
 
@@ -60,6 +61,32 @@ def _union(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str]
     return None if a is None or b is None else a | b
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an operator remembers of earlier points.
+
+    what: in words. reach: ns, points: what lies farther back than both in a group decides about nothing, as long as the
+    group has points meanwhile; None: there is no such time, a point may decide about all that come after it.
+    """
+
+    what: str
+    reach: int | None = None
+    points: int = 0
+
+    @staticmethod
+    def of(*exprs: Expr | None) -> Memory | None:
+        """What lambdas remember."""
+        stateful = any(e is not None and e.stateful() for e in exprs)
+        return Memory("what count(), sigma() and spread() were given") if stateful else None
+
+    @staticmethod
+    def joined(memories: Iterable[Memory | None]) -> Memory | None:
+        """What steps one behind the other remember."""
+        some = [m for m in memories if m is not None]
+        reach = None if any(m.reach is None for m in some) else sum(m.reach or 0 for m in some)
+        return Memory("; ".join(m.what for m in some), reach, sum(m.points for m in some)) if some else None
+
+
 def setting(default: Any = None) -> Any:
     """A configuration field with a default that is left out of generated code when it has it."""
     return field(default=default)
@@ -79,9 +106,19 @@ class Op:
     span: Span | None = None
 
     @property
+    def remembers(self) -> Memory | None:
+        """What of earlier points decides about what comes out; None: nothing."""
+        return None
+
+    @property
+    def reach(self) -> int:
+        """ns by which results may lie before or behind the points that they are made of, beside what it remembers."""
+        return 0
+
+    @property
     def stateful(self) -> bool:
         """Whether what comes out depends on earlier points."""
-        return False
+        return self.remembers is not None
 
     @property
     def random(self) -> bool:
@@ -231,5 +268,48 @@ class Plan:
             for op in self.ops
         )
 
+    def history(self) -> tuple[int, int] | None:
+        """How far back points may lie that decide about what comes out at a time: ns, and points of each group besides;
+        None where there is no bound."""
+        found: dict[int, tuple[int, int]] = {}
+        for op in self.ops:
+            memory = op.remembers or Memory("", 0)
+            if memory.reach is None:
+                return None
+            reach, points = (max((found[id(i)][k] for i in op.inputs), default=0) for k in (0, 1))
+            found[id(op)] = reach + memory.reach + op.reach, points + memory.points
+        return max((r for r, _ in found.values()), default=0), max((n for _, n in found.values()), default=0)
+
+    def show_history(self) -> str:
+        """What operators remember, as text: a line for each that does, and how far back the plan reaches in all."""
+        rows = [("operator", "remembers", "that far back")]
+        for op in self.ops:
+            memory = op.remembers
+            if memory is not None:
+                bound = None if memory.reach is None else (memory.reach + op.reach, memory.points)
+                rows.append((op.name, memory.what, _span(bound)))
+            elif op.reach:
+                rows.append((op.name, "nothing, but moves times", _span((op.reach, 0))))
+        if len(rows) == 1:
+            return "no operator remembers anything: a range of time gives what it gives within a longer one"
+        widths = [max(len(row[k]) for row in rows) for k in (0, 1)]
+        lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows]
+        unbounded = [op.name for op in self.ops if op.remembers is not None and op.remembers.reach is None]
+        if unbounded:
+            end = f"in all: no bound, for {', '.join(unbounded)}; results of a range of time may hang on all before it"
+        else:
+            end = f"in all: {_span(self.history())}, where each group has points all the time"
+        return "\n".join([*lines, end])
+
     def __iter__(self) -> Iterator[Op]:
         return iter(self.ops)
+
+
+def _span(bound: tuple[int, int] | None) -> str:
+    """A bound for people: time, and points of each group."""
+    if bound is None:
+        return "no bound"
+    reach, points = bound
+    told = [format_duration(reach)] if reach else []
+    told += [f"{points:,} point{'s' if points != 1 else ''} of each group"] if points else []
+    return " and ".join(told) or "0s"

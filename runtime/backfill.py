@@ -53,8 +53,9 @@ def kept_within(memory: int | None) -> int:
 class Options:
     """How to read and write.
 
-    start, stop: ns, points with start <= time < stop. measurement: of rows that do not say theirs (None: the only one
-    that the script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
+    start, stop: ns, points with start <= time < stop. warm_up: ns before `start` whose points prepare the operators,
+    while nothing that they bring counts. measurement: of rows that do not say theirs (None: the only one that the
+    script reads). tags, fields: columns that are such. sort: order the rows by time. precision: of line
     protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows a
     batch has. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
     workers: threads that compute, beside those that read; None: one for each processor, up to MOST. kept: bytes of
@@ -63,6 +64,7 @@ class Options:
 
     start: int | None = None
     stop: int | None = None
+    warm_up: int = 0
     measurement: str | None = None
     tags: Collection[str] | None = None
     fields: Collection[str] | None = None
@@ -74,6 +76,11 @@ class Options:
     flush: bool = False
     workers: int | None = None
     kept: int = kept_within(None)
+
+    @property
+    def reads_from(self) -> int | None:
+        """ns, the time from which points are read."""
+        return None if self.start is None else max(self.start - self.warm_up, -(2**63))
 
     @property
     def threads(self) -> int:
@@ -177,6 +184,9 @@ class Run:
         graph.follow(options.clock)
         self.flush = options.flush
         self.asked, self.runs = _runs(graph, paths, options, outside)
+        if options.warm_up and (self.asked or self.runs) is not None:
+            raise Unsuitable("a batch task cannot be warmed up: its queries ask for the points that they need",
+                             "leave --warm-up out")  # fmt: skip
         if self.runs is not None:
             reads = self.runs.reads()
             options = replace(options, start=reads["start"], stop=reads["stop"])
@@ -187,7 +197,8 @@ class Run:
         self.columns: set[str] = set()  # tags and fields that were there
         self.options = options
         graph.keep_within(options.kept)
-        self._read: deque[int] = deque()  # points that were read when what is under way was sent
+        self.warming = bool(options.warm_up)  # whether no point from `start` on has come yet
+        self._sent: deque[tuple[int, bool]] = deque()  # rounds under way: points read by then, whether to warm up
         self.over = False
         self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
@@ -232,8 +243,12 @@ class Run:
             self._sink(sinks, kind, name)
 
     def write(self, outputs: Iterable[Output], sinks: Sinks) -> None:
-        """Write what left the graph in one round."""
+        """Write what left the graph in one round, unless the round was to warm up."""
         outputs = list(outputs)
+        self.summary.points_entered = self.graph.entered
+        self.summary.points_read, warming = self._sent.popleft() if self._sent else (self.input.rows_read, self.warming)
+        if warming:
+            return
         if self.handlers is not None:
             for output in outputs:
                 self.handlers.take(output)
@@ -250,8 +265,6 @@ class Run:
         alerts = self.summary.alerts
         for level, n in levels.items():
             alerts[level] = alerts.get(level, 0) + n
-        self.summary.points_entered = self.graph.entered
-        self.summary.points_read = self._read.popleft() if self._read else self.input.rows_read
 
     def finish(self, sinks: Sinks) -> None:
         """After the last round: write what is left, and tell what was lost."""
@@ -286,6 +299,7 @@ class Run:
             "sinks": sinks,
             "alerts": dict(self.summary.alerts),
             "seconds": self.summary.seconds,
+            "warming": self.warming,
         }
 
     def restore(self, saved: Mapping[str, Any], sinks: Sinks) -> None:
@@ -302,7 +316,7 @@ class Run:
             count.emissions, count.rows = known["emissions"], known["rows"]
         self.summary.alerts.update(saved["alerts"])
         self.summary.notes.append(f"the run was broken off and went on after {self.input.rows_read:,} points")
-        self.seconds = saved["seconds"]
+        self.seconds, self.warming = saved["seconds"], saved["warming"]
 
     # -- the parts of a step
 
@@ -329,14 +343,27 @@ class Run:
         yield self.graph.end(flush=self.flush)
 
     def _counted(self, given: Iterable[Entering]) -> Iterator[Entering]:
-        """What is given; how many points were read for it is noted, as it comes out later."""
+        """What is given; how many points were read for it is noted, and whether it counts, as it comes out later."""
         for some in given:
-            self._read.append(self.input.rows_read)
+            self._sent.append((self.input.rows_read, self.warming))
             yield some
 
     def _entering(self) -> Iterator[Rows]:
         """The rows of the input, as they enter a stream task."""
-        return map(self.arrived, self.input)
+        for rows in self.input:
+            yield from self.warmed(self.arrived(rows))
+
+    def warmed(self, rows: Rows) -> Iterator[Rows]:
+        """Rows as they are; those among which the first from `start` on is in two parts, of which one warms up."""
+        if self.warming:
+            counted = np.flatnonzero(rows.time >= (self.options.start or 0))
+            first = int(counted[0]) if len(counted) else len(rows)
+            if first:
+                yield rows.take(slice(0, first))
+            self.warming = not len(counted)
+            rows = rows.take(slice(first, None))
+        if len(rows):
+            yield rows
 
     def arrived(self, rows: Rows) -> Rows:
         """Rows of the input as they enter the task."""
@@ -502,7 +529,7 @@ def open_input(origins: Sequence[tuple[str, str]], reads: Mapping[str, Any], pat
             default_measurement=o.measurement or only,
             tags=o.tags,
             fields=o.fields,
-            start=o.start,
+            start=o.reads_from,
             stop=o.stop,
             predicate=reads.get("where") or (),
             sort=o.sort,
@@ -529,7 +556,7 @@ def _open_server(
     from tickc.runtime.sources.base import Wanted
 
     where = tuple(reads.get("where") or ())
-    wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.start, o.stop, where)
+    wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.reads_from, o.stop, where)
     return Points(Server(address), wanted, origins, batch_rows=o.rows_at_once)
 
 

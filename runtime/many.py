@@ -162,7 +162,8 @@ class Member(Run):
         """Send rows through the task; what leaves it is added to `kept` too."""
         self.input.rows_read += len(rows)
         if self.runs is None:
-            self.write(_noting(self.graph.feed(self.arrived(rows)), kept), self.sinks)
+            for part in self.warmed(self.arrived(rows)):
+                self.write(_noting(self.graph.feed(part), kept), self.sinks)
         else:
             inside = Wanted(start=self.options.start, stop=self.options.stop)
             self._answer(self.runs.take(self.arrived(cut(rows, inside, unsorted=True)), NEVER))
@@ -200,6 +201,7 @@ class Member(Run):
         """Take what all rows of the input came to, in the stead of `take` and `end`."""
         self.input.rows_read += portion.rows
         self.graph.entered += portion.rows
+        self.summary.points_read, self.summary.points_entered = self.input.rows_read, self.graph.entered
         self.columns |= portion.columns
         self.put(portion.sinks, portion.levels, self.sinks)
 
@@ -470,7 +472,7 @@ class _Set:
         """Hand the rows of an input to the tasks that want them."""
         dispatch = Dispatch([unit.wish for unit in units], self.options.rows_at_once)
         in_time = any(m.runs is not None for unit in units for m in unit.members)
-        kin = [] if in_time or self.resumed else [*self._kin(units)]
+        kin = [] if in_time or self.resumed or self.options.warm_up else [*self._kin(units)]
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
             _hand(dispatch.take(rows), units)
             kin = [] if dispatch.begun else [some for some in kin if some[0].take(rows)]

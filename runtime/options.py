@@ -27,6 +27,20 @@ class Moment(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Length(click.ParamType):
+    """A length of time, such as 1h30m, as ns."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from tickc.runtime.times import duration
+
+        try:
+            return duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Names(click.ParamType):
     """Names with commas between them."""
 
@@ -132,6 +146,14 @@ def history(output: Callable[[F], F]) -> Callable[[F], F]:
         click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote to DIR."),
         reading,
         form,
+        click.option(
+            "--warm-up",
+            type=Length(),
+            default=0,
+            metavar="DURATION",
+            help="With --start: points of so long before it prepare windows, levels and the like; nothing that they "
+            "bring is written. `tickc show --history` tells how long it has to be.",
+        ),
         clock("data"),
         flush,
         reaching,
@@ -179,4 +201,6 @@ def check_history(options: Mapping[str, Any]) -> None:
         raise click.UsageError("Give either --input or --source.")
     if options["spool"] and not options["write_to"]:
         raise click.UsageError("--spool: only with --write-to.")
+    if options["warm_up"] and options["start"] is None:
+        raise click.UsageError("--warm-up: only with --start.")
     check_range(options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(?:[Zz]|([+-])(\d\d):(\d\d))?)?"
@@ -25,6 +25,25 @@ def nanoseconds(value: str | int | datetime | None) -> int | None:
     if ns is None:
         raise ValueError(f"{value!r} is no time: expected is RFC 3339, such as 2024-01-31T12:00:00Z, or nanoseconds")
     return min(max(ns, _MIN), _MAX)
+
+
+_UNITS = {"ns": 1, "us": 10**3, "u": 10**3, "µ": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9,
+          "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 7 * 86400 * 10**9}  # fmt: skip
+_PART = re.compile(r"(\d{1,18})(ns|us|u|µs|µ|ms|s|m|h|d|w)")
+
+
+def duration(value: str | int | timedelta) -> int:
+    """A length of time as ns: text such as 90m or 1h30m, ns, or a timedelta.
+
+    Raises ValueError with a message for people.
+    """
+    if isinstance(value, timedelta):
+        return (value.days * 86400 + value.seconds) * 10**9 + value.microseconds * 1000
+    if isinstance(value, int):
+        return value
+    if not re.fullmatch(f"(?:{_PART.pattern})+", value):
+        raise ValueError(f"{value!r} is no length of time: expected is one such as 90s, 10m or 1h30m")
+    return min(sum(int(n) * _UNITS[unit] for n, unit in _PART.findall(value)), _MAX)
 
 
 def _parsed(text: str) -> int | None:

@@ -786,22 +786,29 @@ def _measured(path: str, compiling: dict[str, Any], inputs: Sequence[str], optio
 @cli.command(short_help="Show the plan of a task, or draw its graph.")
 @_script
 @click.option("--passes", is_flag=True, help="The plan after each optimiser pass; of a picture, the plan that runs.")
+@click.option(
+    "--history", is_flag=True, help="What each node remembers of earlier points, and how far back they may lie."
+)
 @click.option("--dot", "form", flag_value="dot", help="The graph in Graphviz's language.")
 @click.option("--svg", "form", flag_value="svg", help="The graph as a picture (SVG).")
 @_compiling
-def show(script: str, passes: bool, form: str | None, **options: Any) -> None:
+def show(script: str, passes: bool, history: bool, form: str | None, **options: Any) -> None:
     """Show the plan that a script becomes, or draw its graph as written.
 
     \b
     Examples:
       tickc show cpu_alert.tick --passes
+      tickc show cpu_alert.tick --history
       tickc show cpu_alert.tick --svg > cpu_alert.svg
     """
     if form:
         write_stdout(_drawn(script, passes, form, options))
         return
     compiled = _compiled(script, options, _read_config(options["config"]))
-    write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
+    if history:
+        write_stdout(compiled.plans[0][1].show_history() + "\n")
+    else:
+        write_stdout("\n".join(_plans(compiled)) if passes else compiled.plan.show() + "\n")
 
 
 def _drawn(script: str, passes: bool, form: str, options: dict[str, Any]) -> str:

@@ -257,7 +257,7 @@ class AlertOp(ir.Op):
 
     operator: ClassVar[str] = "Alert"
     effects: ClassVar[bool] = True
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("the level of each group, and since when it has it")
 
     task: str
     id: str

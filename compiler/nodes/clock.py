@@ -65,8 +65,8 @@ class BarrierOp(ir.Op):
     delete: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:
-        return True
+    def remembers(self) -> ir.Memory:
+        return ir.Memory("the last barrier of each group")
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted
@@ -116,8 +116,8 @@ class StatsOp(ir.Op):
     align: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:
-        return True
+    def remembers(self) -> ir.Memory:
+        return ir.Memory("how many points there were")
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return ir.NOTHING

@@ -62,7 +62,7 @@ class CombineOp(ir.Op):
     """Points of a group with one time, as many together as there are conditions."""
 
     operator: ClassVar[str] = "Combine"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("the points of each group's last time", 0, 1)
     keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = STREAM
 
@@ -118,7 +118,7 @@ class FlattenOp(ir.Op):
     """One point of those of a group with one time; the values of the tags `on` make the names of its fields."""
 
     operator: ClassVar[str] = "Flatten"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("the points of each group's last time", 0, 1)
     keeps_rows: ClassVar[bool] = True
 
     on: tuple[str, ...] = ir.setting(())

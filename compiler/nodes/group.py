@@ -69,8 +69,8 @@ class GroupByOp(ir.Op):
     by_measurement: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:
-        return batch_edge(self)
+    def remembers(self) -> ir.Memory | None:
+        return ir.Memory("the batches of the last time", 0, 1) if batch_edge(self) else None
 
     @property
     def rowwise(self) -> bool:

@@ -15,6 +15,7 @@ from tickc.compiler.pipeline import (
     Node,
     arg,
     args,
+    batch_edge,
     declare,
     flag,
     node,
@@ -202,7 +203,6 @@ class InfluxQLOp(ir.Op):
     """A function over each batch, or over each run of points of one time."""
 
     operator: ClassVar[str] = "InfluxQL"
-    stateful: ClassVar[bool] = True
 
     function: str
     field: str
@@ -211,6 +211,16 @@ class InfluxQLOp(ir.Op):
     point_times: bool = ir.setting(False)
     own_tags: tuple[str, ...] = ir.setting(())
     gives: Edge = STREAM
+
+    @property
+    def remembers(self) -> ir.Memory:
+        """Kapacitor's node also remembers which kind of values it was made for, which the next values change."""
+        if batch_edge(self.inputs[0]):
+            return ir.Memory("the kind of the last values", 0, 1)
+        if self.function == "cumulativeSum":
+            return ir.Memory("the sum of each group")
+        last = self.args[0] if self.function == "movingAverage" else 1
+        return ir.Memory("the last points of each group", 0, last)
 
     def settings(self) -> dict[str, Any]:
         return {k: v for k, v in super().settings().items() if k != "gives"}

@@ -107,7 +107,7 @@ class JoinOp(ir.Op):
     """Join the messages of all inputs by group and time. fields: of each input those that are read; None for all."""
 
     operator: ClassVar[str] = "Join"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("points that wait for others of their time", 0, 1)
     keeps_rows: ClassVar[bool] = True
 
     names: tuple[str, ...]
@@ -155,7 +155,7 @@ class UnionOp(ir.Op):
     """Merge the messages of all inputs by time; of equal ones those of earlier inputs come first."""
 
     operator: ClassVar[str] = "Union"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("points that wait for those before them", 0, 1)
     keeps_rows: ClassVar[bool] = True
 
     parents: int

@@ -53,8 +53,8 @@ class WhereOp(ir.Op):
     predicate: Expr
 
     @property
-    def stateful(self) -> bool:
-        return self.predicate.stateful()
+    def remembers(self) -> ir.Memory | None:
+        return ir.Memory.of(self.predicate)
 
     def keeps(self, names: Collection[str]) -> bool:
         return True
@@ -134,8 +134,8 @@ class EvalOp(ir.Op):
         return self.tags
 
     @property
-    def stateful(self) -> bool:
-        return any(e.stateful() for e in self.exprs)
+    def remembers(self) -> ir.Memory | None:
+        return ir.Memory.of(*self.exprs)
 
     def keeps(self, names: Collection[str]) -> bool:
         return self.keep == () and not {*names} & {*self.names, *self.tags}
@@ -261,6 +261,10 @@ class ShiftOp(ir.Op):
 
     by: int
 
+    @property
+    def reach(self) -> int:
+        return abs(self.by)
+
     def keeps(self, names: Collection[str]) -> bool:
         return "time" not in names
 
@@ -300,8 +304,8 @@ class SampleOp(ir.Op):
     every: int = ir.setting(0)
 
     @property
-    def stateful(self) -> bool:
-        return not self.every
+    def remembers(self) -> ir.Memory | None:
+        return None if self.every else ir.Memory("how many points of each group there were")
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted

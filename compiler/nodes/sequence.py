@@ -41,7 +41,7 @@ class DerivativeOp(ir.Op):
     """Difference to the point before over the time between, per `unit` ns."""
 
     operator: ClassVar[str] = "Derivative"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("the last point of each group", 0, 1)
 
     field: str
     as_name: str
@@ -67,7 +67,7 @@ class ChangeDetectOp(ir.Op):
     """Rows in which a field changes."""
 
     operator: ClassVar[str] = "ChangeDetect"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("the values of each group that went through last")
 
     fields: tuple[str, ...]
 
@@ -94,7 +94,7 @@ class StateCountOp(ir.Op):
     """Length of the run of rows for which the predicate holds."""
 
     operator: ClassVar[str] = "StateCount"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("for how many points the condition has held")
 
     predicate: Expr
     as_name: str = ir.setting("state_count")
@@ -123,7 +123,7 @@ class StateDurationOp(ir.Op):
     """Time since the predicate began to hold, in `unit` ns."""
 
     operator: ClassVar[str] = "StateDuration"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("since when the condition has held")
 
     predicate: Expr
     as_name: str = ir.setting("state_duration")

@@ -87,8 +87,8 @@ class FromOp(ir.Op):
     by_measurement: bool = ir.setting(False)
 
     @property
-    def stateful(self) -> bool:
-        return self.where is not None and self.where.stateful()
+    def remembers(self) -> ir.Memory | None:
+        return ir.Memory.of(self.where)
 
     def keeps(self, names: Collection[str]) -> bool:
         return not (self.truncate or self.round) or "time" not in names

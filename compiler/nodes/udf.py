@@ -106,7 +106,7 @@ class UDFOp(ir.Op):
     """Whatever a user-defined function makes of its input; the outside sees all of it."""
 
     operator: ClassVar[str] = "UDF"
-    stateful: ClassVar[bool] = True
+    remembers: ClassVar[ir.Memory] = ir.Memory("whatever the function does")
     effects: ClassVar[bool] = True
 
     udf: str

@@ -53,7 +53,6 @@ class TimeWindowOp(ir.Op):
     """Batches of the points of the last `period` ns."""
 
     operator: ClassVar[str] = "TimeWindow"
-    stateful: ClassVar[bool] = True
     keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = BATCH
 
@@ -62,8 +61,20 @@ class TimeWindowOp(ir.Op):
     align: bool = ir.setting(False)
     fill_period: bool = ir.setting(False)
 
+    @property
+    def remembers(self) -> ir.Memory:
+        return of_windows(self.period, self.every, self.align)
+
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted
+
+
+def of_windows(period: int, every: int, align: bool) -> ir.Memory:
+    """What windows by time remember. Without `align` they follow on a group's first point, so that it decides about
+    all of them."""
+    if every and not align:
+        return ir.Memory("the points of the period, and when each group is due, which its first point decided")
+    return ir.Memory("the points of the period", period + every)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,13 +82,18 @@ class CountWindowOp(ir.Op):
     """Batches of the last `period_count` points."""
 
     operator: ClassVar[str] = "CountWindow"
-    stateful: ClassVar[bool] = True
     keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = BATCH
 
     period_count: int
     every_count: int
     fill_period: bool = ir.setting(False)
+
+    @property
+    def remembers(self) -> ir.Memory:
+        if self.every_count == 1:
+            return ir.Memory("the last points of each group", 0, self.period_count)
+        return ir.Memory("the last points of each group, and how many there were")
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         return wanted

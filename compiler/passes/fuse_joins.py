@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tickc.compiler.ir import Op, Plan, Wanted, setting
+from tickc.compiler.ir import Memory, Op, Plan, Wanted, setting
 from tickc.compiler.nodes.join import JoinOp
+from tickc.compiler.nodes.window import of_windows
 from tickc.compiler.passes.fuse_windows import WindowFoldOp, joined
 
 _WINDOW = ("period", "every", "align", "fill_period")
@@ -25,7 +26,6 @@ class JoinedFoldsOp(Op):
     """A window by time and several aggregates over it. aggregates: (function, field, name of the result)."""
 
     operator: ClassVar[str] = "JoinedFolds"
-    stateful: ClassVar[bool] = True
 
     aggregates: tuple[tuple[str, str, str], ...]
     period: int
@@ -33,6 +33,10 @@ class JoinedFoldsOp(Op):
     align: bool = setting(False)
     fill_period: bool = setting(False)
     stream_name: str = setting("")
+
+    @property
+    def remembers(self) -> Memory:
+        return of_windows(self.period, self.every, self.align)
 
     def needs(self, wanted: Wanted) -> Wanted:
         return Wanted(fields=frozenset(field for _, field, _ in self.aggregates))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tickc.compiler.diagnostics import Span
-from tickc.compiler.ir import Op, Plan, Wanted, setting
+from tickc.compiler.ir import Memory, Op, Plan, Wanted, setting
 from tickc.compiler.nodes.rows import EvalOp, WhereOp
 from tickc.compiler.nodes.sequence import DerivativeOp, StateCountOp, StateDurationOp
 from tickc.compiler.passes.fuse_windows import joined
@@ -57,7 +57,6 @@ class LoopOp(Op):
     written fields are the only ones; names: all that its lambdas refer to, which no tag may have."""
 
     operator: ClassVar[str] = "Loop"
-    stateful: ClassVar[bool] = True
 
     steps: tuple[Op, ...]
     reads: tuple[str, ...]
@@ -65,6 +64,10 @@ class LoopOp(Op):
     names: tuple[str, ...] = setting(())
     alone: bool = setting(False)
     text: LoopText
+
+    @property
+    def remembers(self) -> Memory | None:
+        return Memory.joined(s.remembers for s in self.steps)
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()

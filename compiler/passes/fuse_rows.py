@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tickc.compiler.ir import Op, Plan, Wanted
+from tickc.compiler.ir import Memory, Op, Plan, Wanted
 from tickc.compiler.passes.fuse_windows import joined
 from tickc.compiler.passes.liveness import demands, names
 
@@ -29,8 +29,12 @@ class BlockOp(Op):
     reads: tuple[tuple[Any, Any], ...]
 
     @property
-    def stateful(self) -> bool:
-        return any(s.stateful for s in self.steps)
+    def remembers(self) -> Memory | None:
+        return Memory.joined(s.remembers for s in self.steps)
+
+    @property
+    def reach(self) -> int:
+        return sum(s.reach for s in self.steps)
 
     def needs(self, wanted: Wanted) -> Wanted:
         for step in reversed(self.steps):

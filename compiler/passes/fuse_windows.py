@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tickc.compiler.diagnostics import Span
-from tickc.compiler.ir import Op, Plan, Wanted, setting
+from tickc.compiler.ir import Memory, Op, Plan, Wanted, setting
 from tickc.compiler.nodes.influxql import InfluxQLOp
-from tickc.compiler.nodes.window import TimeWindowOp
+from tickc.compiler.nodes.window import TimeWindowOp, of_windows
 
 FOLDS = frozenset({"count", "sum", "mean", "spread"})
 
@@ -26,7 +26,6 @@ class WindowFoldOp(Op):
     """A window by time and an aggregate over it in one pass."""
 
     operator: ClassVar[str] = "WindowFold"
-    stateful: ClassVar[bool] = True
 
     function: str
     field: str
@@ -36,6 +35,10 @@ class WindowFoldOp(Op):
     align: bool = setting(False)
     fill_period: bool = setting(False)
     point_times: bool = setting(False)
+
+    @property
+    def remembers(self) -> Memory:
+        return of_windows(self.period, self.every, self.align)
 
     def needs(self, wanted: Wanted) -> Wanted:
         return Wanted(fields=frozenset({self.field}))
