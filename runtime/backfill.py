@@ -445,7 +445,8 @@ def backfill(
                 run.restore(saved["run"], sinks)
                 folder.staging.keep = True
         _follow(run, sinks, folder, on_step, checkpoints)
-        folder.commit({**run.summary.to_json(), "run": own})
+        folder.sum_up({**run.summary.to_json(), "run": own})
+        folder.commit()
     return run.summary, None
 
 

@@ -9,6 +9,7 @@ The state of the moment of one checkpoint is complete on the disk before the man
 from __future__ import annotations
 
 import json
+import os
 import time as clock
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +32,8 @@ Identity = Mapping[str, Any]
 class Checkpoints:
     """Checkpoints of one run in a folder. identity: what has to be the same for a run to go on, by its name."""
 
-    def __init__(self, folder: Path, identity: Identity, every: float = EVERY) -> None:
-        self.folder, self.identity, self.every = folder, _plain(identity), every
+    def __init__(self, folder: str, identity: Identity, every: float = EVERY) -> None:
+        self.folder, self.identity, self.every = Path(folder), _plain(identity), every
         self.last = clock.monotonic()
         self.cost = 0.0
         self.number = 0
@@ -59,7 +60,7 @@ class Checkpoints:
 
     def load(self) -> Any | None:
         """The state of the last checkpoint, frozen; None where there is none. OutputError where the run is another."""
-        manifest = read_manifest(self.folder)
+        manifest = read_manifest(os.fspath(self.folder))
         if manifest is None:
             return None
         if changed := changes(manifest["run"], self.identity):
@@ -71,10 +72,10 @@ class Checkpoints:
             raise OutputError(f"{CANNOT}: its checkpoint cannot be read: {error}", ANEW) from None
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: str) -> dict[str, Any] | None:
     """The manifest of the last checkpoint in a folder; None where there is none that can be used."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(Path(folder, MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None

@@ -182,10 +182,12 @@ class Member(Run):
         self.write(_noting(self.graph.end(flush=self.flush), kept), self.sinks)
 
     def finishing(self) -> Iterator[None]:
-        """`finish` in steps, of a task that nobody is told of."""
+        """`finish` in steps."""
+        if self.watched or self.folder is None:
+            self.finish(self.sinks)
+            return
         self.over = True
-        if self.folder is not None:
-            yield from self.folder.closing()
+        yield from self.folder.closing()
         self._tell_losses()
 
     def _answer(self, batches: Iterable[Entering]) -> None:
@@ -433,16 +435,17 @@ class _Set:
             if here:
                 self._read(source, here)
         with ThreadPoolExecutor(TELLING, thread_name_prefix="tickc-finish") as pool:
-            telling: list[tuple[Member, Future[None]]] = []
+            telling: list[Future[dict[Member, Exception]]] = []
             alone = [Unit([m], self._guarded) for m in self.members if m.asked is not None]
             for unit in (*(unit for _, found in self.inputs for unit in found), *alone):
                 unit.end()
-                telling += [(m, pool.submit(m.finish, m.sinks)) for m in unit.members if m.watched and not m.left]
+                telling += [pool.submit(_finish, [m]) for m in unit.members if m.watched and not m.left]
             rest = [m for m in self.members if not m.watched]
-            for start in range(0, len(rest), IN_STEP):
-                self._finish(rest[start : start + IN_STEP])
-            for member, told in telling:
-                self._guarded(member, told.result)
+            failed = [_finish(rest[i : i + IN_STEP]) for i in range(0, len(rest), IN_STEP)]
+            for some in (*failed, *(told.result() for told in telling)):
+                for member, error in some.items():
+                    self._fail(member.job, error)
+                    self._leave(member)
         if self.folders is not None:
             self.folders.sync()
         for member in list(self.members):
@@ -450,23 +453,6 @@ class _Set:
         self._tell(0)
         if self.folders is not None:
             self.folders.keep = False
-
-    def _finish(self, members: Sequence[Member]) -> None:
-        """Finish tasks, each step for all of them: code that runs again and again takes half the time."""
-        began = clock.perf_counter()
-        for _ in zip_longest(*map(self._steps, members)):
-            pass
-        for member in members:
-            member.summary.seconds += (clock.perf_counter() - began) / len(members)
-
-    def _steps(self, member: Member) -> Iterator[None]:
-        try:
-            yield from member.finishing()
-        except (OutputError, MemoryError):
-            raise
-        except Exception as error:
-            self._fail(member.job, error)
-            self._leave(member)
 
     def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""
@@ -553,7 +539,7 @@ class _Set:
         if member.folder is None:
             self.summary.tables[member.name] = member.tables.result()
         else:
-            member.folder.commit({**member.summary.to_json(), "run": member.identity})
+            member.folder.commit()
         self.summary.tasks[member.name] = member.summary
         self._leave(member)
 
@@ -596,6 +582,29 @@ class _Set:
             member.release()
         for folder in self.working:
             folder.__exit__()
+
+
+def _finish(members: Sequence[Member]) -> dict[Member, Exception]:
+    """Finish tasks, each step for all of them: code that runs again and again takes half the time. Gives those that
+    failed, and why. Raises OutputError."""
+    began = clock.perf_counter()
+    failed: dict[Member, Exception] = {}
+
+    def steps(member: Member) -> Iterator[None]:
+        try:
+            yield from member.finishing()
+        except (OutputError, MemoryError):
+            raise
+        except Exception as error:
+            failed[member] = error
+
+    for _ in zip_longest(*map(steps, members)):
+        pass
+    for member in members:
+        member.summary.seconds += (clock.perf_counter() - began) / len(members)
+        if member.folder is not None and member not in failed:
+            member.folder.sum_up({**member.summary.to_json(), "run": member.identity})
+    return failed
 
 
 def _hand(pieces: Iterable[Piece], units: Sequence[Unit]) -> None:

@@ -16,7 +16,8 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,18 +60,31 @@ def safe_name(name: str, taken: set[str]) -> str:
 
 def broken_off(output: str | os.PathLike[str]) -> int | None:
     """After how many points a run that was broken off can be gone on with; None where none can."""
-    found = _broken_off(Path(os.path.realpath(output)))
+    found = _broken_off(os.path.realpath(output))
     return None if found is None else int(found["rows"])
 
 
-def _broken_off(output: Path) -> dict[str, Any] | None:
+def _broken_off(output: str) -> dict[str, Any] | None:
     """The manifest of a run that was broken off."""
     return next(filter(None, map(read_manifest, _hidden(output))), None)
 
 
-def _hidden(output: Path) -> tuple[Path, Path]:
+def _hidden(output: str) -> tuple[str, str]:
     """The hidden folders of a run: where there is no output folder, and where there is one."""
-    return output.parent / f".{output.name}{HIDDEN}", output / HIDDEN
+    parent, name = os.path.split(output)
+    return os.path.join(parent, f".{name}{HIDDEN}"), os.path.join(output, HIDDEN)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The hidden folder `path` of a set of runs, and the names of what was in its output folder already."""
+
+    path: str
+    there: frozenset[str]
+
+    def place(self, name: str) -> str:
+        """The output folder of one of the runs."""
+        return os.path.join(os.path.dirname(self.path), name)
 
 
 class Staging:
@@ -90,35 +104,35 @@ class Staging:
         output: str | os.PathLike[str],
         overwrite: bool = False,
         resume: bool = False,
-        shared: Path | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """resume: what a run that was broken off left in the hidden folder stays there; `finished` is the summary of
-        one that was not. shared: the hidden folder of a set of runs (`Folders`), each with a place in it."""
+        one that was not. shared: that of a set of runs, each with a place in it."""
         self.given = os.fspath(output)
-        if shared is None or os.path.islink(output):
-            self.output = Path(os.path.realpath(output))
-        else:
-            self.output = shared.parent / os.path.basename(self.given)
-        self.exists = self.output.is_dir()
+        own = "" if shared is None else os.path.basename(self.given)
+        new = shared is not None and own not in shared.there
+        self.output = shared.place(own) if shared is not None and new else os.path.realpath(output)
+        self.exists = not new and os.path.isdir(self.output)
         self.keep = False
         self._lock: int | None = None
         with _telling(self.given):
-            if not self.exists and self.output.exists():
+            if not new and not self.exists and os.path.exists(self.output):
                 raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
             beside, within = _hidden(self.output)
-            own = "" if shared is None else self.output.name
-            self.path = shared or (within if self.exists and not (resume and beside.is_dir()) else beside)
-            self.aside = (shared or within) / ASIDE / own
+            hidden = within if self.exists and not (resume and os.path.isdir(beside)) else beside
+            self.path = hidden if shared is None else shared.path
+            self.aside = os.path.join(within if shared is None else shared.path, ASIDE, own)
             left = shared is None or resume  # whether another run may have left something; `Folders` would remove it
-            self.moving = left and self.aside.is_dir()  # a run was broken off while it moved its results in
+            self.moving = left and os.path.isdir(self.aside)  # a run was broken off while it moved its results in
             self.finished = self._finished(shared is not None) if resume and self.exists else None
             self.old = self._replaced(overwrite or self.finished is not None) if self.exists else []
             if shared is None:
                 self._lock = _locked(self.path, self.given)
                 if not resume:
                     _clear(self.path)
-            self.pieces, self.results = self.path / "pieces" / own, self.path / "out" / own
-            if left and self.results.is_dir():
+            self.pieces = os.path.join(self.path, "pieces", own)
+            self.results = os.path.join(self.path, "out", own)
+            if left and os.path.isdir(self.results):
                 shutil.rmtree(self.results)
 
     def _finished(self, one_of_many: bool) -> dict[str, Any] | None:
@@ -126,19 +140,19 @@ class Staging:
         if self.moving:
             return None
         try:
-            found = json.loads((self.output / MARK).read_bytes())
+            found = json.loads(Path(self.output, MARK).read_bytes())
         except (OSError, ValueError):
             return None
         broken = None if one_of_many else _broken_off(self.output)
         same = isinstance(found, dict) and (broken is None or broken["run"] == found.get("run"))
         return found if same else None
 
-    def _replaced(self, overwrite: bool) -> list[Path]:
-        """What stands in the output folder and will be replaced."""
-        there = [p for p in self.output.iterdir() if p.name != HIDDEN]
+    def _replaced(self, overwrite: bool) -> list[str]:
+        """The names of what stands in the output folder and will be replaced."""
+        there = [name for name in os.listdir(self.output) if name != HIDDEN]
         if there and not (overwrite or self.moving):
             raise OutputError(f"the output folder {self.given} is not empty", NOT_EMPTY)
-        if there and not (self.moving or (self.output / MARK).is_file()):
+        if there and not (self.moving or os.path.isfile(os.path.join(self.output, MARK))):
             raise OutputError(
                 f"the output folder {self.given} holds files that tickc did not write",
                 "give another folder: --overwrite only replaces what a run wrote before",
@@ -153,11 +167,11 @@ class Staging:
             with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
                 if self._lock is None:
                     for path in (self.pieces, self.results):
-                        if path.is_dir():
+                        if os.path.isdir(path):
                             shutil.rmtree(path)
                 else:
                     _clear(self.path)
-                    self.path.rmdir()
+                    os.rmdir(self.path)
         if self._lock is not None:
             os.close(self._lock)
 
@@ -167,30 +181,30 @@ class Staging:
             if not self.exists:
                 os.rename(self.results, self.output)
             else:
-                self.aside.mkdir(parents=True, exist_ok=True)
-                aside = Path(tempfile.mkdtemp(dir=self.aside))
-                moves = [(p, aside / p.name) for p in self.old]
-                new = sorted(self.results.iterdir(), key=lambda p: p.name == MARK)  # which says that all is there
-                _move_all([*moves, *((p, self.output / p.name) for p in new)])
+                os.makedirs(self.aside, exist_ok=True)
+                aside = tempfile.mkdtemp(dir=self.aside)
+                new = sorted(os.listdir(self.results), key=lambda name: name == MARK)  # which says that all is there
+                moves = [(self.output, aside, name) for name in self.old]
+                _move_all([*moves, *((self.results, self.output, name) for name in new)])
         self.keep = False
 
 
-def _clear(path: Path) -> None:
+def _clear(path: str) -> None:
     """Remove what is in a hidden folder, first what would say that it can be gone on with."""
-    (path / MANIFEST).unlink(missing_ok=True)
-    for inner in path.iterdir():
+    Path(path, MANIFEST).unlink(missing_ok=True)
+    for inner in Path(path).iterdir():
         if inner.is_dir():
             shutil.rmtree(inner)
         else:
             inner.unlink()
 
 
-def _locked(path: Path, given: str) -> int:
+def _locked(path: str, given: str) -> int:
     """Make a hidden folder and lock it; a lock goes with its process."""
     import fcntl
 
     while True:
-        path.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,11 +219,12 @@ def _locked(path: Path, given: str) -> int:
         os.close(lock)  # its owner has moved it away meanwhile
 
 
-def _move_all(moves: list[tuple[Path, Path]]) -> None:
-    """Rename all of them, or none where one fails."""
-    done: list[tuple[Path, Path]] = []
+def _move_all(moves: Sequence[tuple[str, str, str]]) -> None:
+    """Move all of them, each from one folder to another, or none where one fails."""
+    done: list[tuple[str, str]] = []
     try:
-        for source, target in moves:
+        for *folders, name in moves:
+            source, target = (os.path.join(folder, name) for folder in folders)
             os.rename(source, target)
             done.append((source, target))
     except BaseException:
@@ -282,7 +297,7 @@ class Folder:
         form: str = "parquet",
         overwrite: bool = False,
         resume: bool = False,
-        shared: Path | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """shared: see `Staging`; such folders do not see to it that what is written lasts, `Folders` does."""
         if form not in FORMS:
@@ -340,16 +355,19 @@ class Folder:
     def closing(self) -> Iterator[None]:
         """`close` in steps."""
         with _telling(self.staging.given):
-            self.staging.results.mkdir(parents=True)
+            os.makedirs(self.staging.results)
         yield
         for writer in self.writers:
             yield from writer.closing(self.durable)
 
-    def commit(self, summary: dict[str, Any]) -> None:
-        """Move everything into place, with the summary."""
+    def sum_up(self, summary: dict[str, Any]) -> None:
+        """Write the summary beside the results."""
         with _telling(self.staging.given):
             lines = (f'  "{name}": {json.dumps(value)}' for name, value in summary.items())
-            put(self.staging.results / MARK, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+            put(os.path.join(self.staging.results, MARK), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+    def commit(self) -> None:
+        """Move everything into place."""
         self.staging.commit()
 
 
@@ -364,27 +382,28 @@ class Folders:
     def __init__(
         self, output: str | os.PathLike[str], form: str = "parquet", overwrite: bool = False, resume: bool = False
     ) -> None:
-        self.output, self.given = Path(os.path.realpath(output)), os.fspath(output)
+        self.output, self.given = os.path.realpath(output), os.fspath(output)
         self.form, self.overwrite, self.resume = form, overwrite, resume
         self.keep = False
         self.taken = {MARK}
-        self.path = self.output / HIDDEN
+        self.path = os.path.join(self.output, HIDDEN)
         with _telling(self.given):
-            if self.output.exists() and not self.output.is_dir():
+            self.made = not os.path.exists(self.output)
+            if not self.made and not os.path.isdir(self.output):
                 raise OutputError(f"{self.given} is a file, and the output is a folder", "give the name of a folder")
-            if (self.output / MARK).is_file():
+            if os.path.isfile(os.path.join(self.output, MARK)):
                 raise OutputError(
                     f"the output folder {self.given} holds the results of a single task", "give another folder"
                 )
-            self.made = not self.output.exists()
             self._lock = _locked(self.path, self.given)
             if not resume:
                 _clear(self.path)
+            self.shared = Shared(self.path, frozenset(os.listdir(self.output)))
 
     def folder(self, name: str) -> Folder:
         """The folder of one task. OutputError where there is one that may not be replaced."""
         safe = safe_name(name, self.taken)
-        return Folder(os.path.join(self.given, safe), self.form, self.overwrite, self.resume, self.path)
+        return Folder(os.path.join(self.given, safe), self.form, self.overwrite, self.resume, self.shared)
 
     def sync(self) -> None:
         """Make all that was written last: what the whole file system has yet to write, at once."""
@@ -398,9 +417,9 @@ class Folders:
         if not self.keep:
             with contextlib.suppress(OSError):  # what cannot be removed is removed by the next run
                 _clear(self.path)
-                self.path.rmdir()
-                if self.made and not any(self.output.iterdir()):
-                    self.output.rmdir()
+                os.rmdir(self.path)
+                if self.made and not os.listdir(self.output):
+                    os.rmdir(self.output)
         os.close(self._lock)
 
 
@@ -415,10 +434,10 @@ class _Writer:
         self.file: TextFile | None = None
         if form in TABLES:
             mark = None if saved is None else thaw(saved["table"])
-            self.table = DataSet(staging.pieces / name, form, _frame(count), mark)
+            self.table = DataSet(os.path.join(staging.pieces, name), form, _frame(count), mark)
         self.as_lines = form == "lp"
         if count.kind == "alert" or form not in TABLES:
-            path = staging.pieces / f"{name}.{'lp' if self.as_lines else 'jsonl'}"
+            path = os.path.join(staging.pieces, f"{name}.{'lp' if self.as_lines else 'jsonl'}")
             self.file = TextFile(path, 0 if saved is None else saved["file"])
 
     def write(self, emitted: Reached) -> None:
@@ -439,11 +458,11 @@ class _Writer:
         """Write the results, in steps; they last where `durable`."""
         with _telling(self.given):
             if self.file is not None:
-                self.file.close(self.results / self.file.path.name, durable)
+                self.file.close(os.path.join(self.results, os.path.basename(self.file.path)), durable)
                 yield
             if self.table is not None:
-                folder = self.results / self.name
-                folder.mkdir()
+                folder = os.path.join(self.results, self.name)
+                os.mkdir(folder)
                 yield
                 yield from self.table.closing(folder, durable)
 

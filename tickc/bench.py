@@ -136,7 +136,8 @@ def _run(task: Task, inputs: Paths, options: Options, form: str) -> Measured:
         try:
             for _ in closing(graph, run.steps(sinks)):
                 pass
-            folder.commit(run.summary.to_json())
+            folder.sum_up(run.summary.to_json())
+            folder.commit()
         finally:
             run.close()
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked

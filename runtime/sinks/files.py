@@ -127,7 +127,7 @@ def put(path: str | os.PathLike[str], data: bytes) -> None:
 class TextFile:
     """A file of lines, to which lines are appended. It is there once there are enough of them, or after a mark."""
 
-    def __init__(self, path: Path, size: int = 0) -> None:
+    def __init__(self, path: str, size: int = 0) -> None:
         """size: bytes that are there already; what comes after them is cut off."""
         self.path, self.size = path, size
         self.file: IO[bytes] | None = None
@@ -144,7 +144,7 @@ class TextFile:
 
     def _write(self) -> None:
         if self.file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self.file = open(self.path, "ab")  # noqa: SIM115
             self.file.truncate(self.size)
         self.file.writelines(self.waiting)
@@ -161,7 +161,7 @@ class TextFile:
             os.fsync(self.file.fileno())
         return os.fstat(self.file.fileno()).st_size
 
-    def close(self, target: Path, durable: bool = True) -> None:
+    def close(self, target: str, durable: bool = True) -> None:
         """Nothing more will be written; the file gets the name `target` too, or, where it is not there yet, alone."""
         if self.file is None and not self.size:
             put(target, b"".join(self.waiting))

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from tickc.runtime import snapshot
@@ -41,7 +40,7 @@ class Piece:
 class DataSet:
     """Writes rows to pieces in `folder`, and `close` makes files `part-00000.FORM` of them."""
 
-    def __init__(self, folder: Path, form: str, frame: Frame, saved: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: str, form: str, frame: Frame, saved: Mapping[str, Any] | None = None) -> None:
         """form: parquet or arrow. frame: the columns, none so far. saved: the mark of another data set in the folder,
         from which this one goes on; what else is in the folder is removed."""
         self.folder, self.form, self.frame = folder, form, frame
@@ -58,9 +57,9 @@ class DataSet:
             self.aside = [(name, rows) for name, rows in saved["aside"]]
             self._asides = saved["asides"]
         known = {*(p.name for p in self.pieces), *(name for name, _ in self.aside)}
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in known:
-                path.unlink()
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if name not in known:
+                os.unlink(self._path(name))
 
     # -- rows
 
@@ -81,17 +80,17 @@ class DataSet:
 
     def set_aside(self) -> None:
         """Have the rows that wait do so in a file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(self.folder, exist_ok=True)
         name = f"aside-{self._asides:05}.arrow"
         self._asides += 1  # a checkpoint may need the file of any that was before
-        with open(self.folder / name, "wb") as file:
+        with open(self._path(name), "wb") as file:
             snapshot.write(freeze(self.waiting), file)
         self.aside.append((name, sum(map(len, self.waiting))))
         self.waiting = []
 
     def _waiting(self) -> list[Rows]:
         """The rows that wait, also those in files, which are not needed any more then."""
-        found = [rows for name, _ in self.aside for rows in thaw(snapshot.read(self.folder / name))]
+        found = [rows for name, _ in self.aside for rows in thaw(snapshot.read(self._path(name)))]
         found += self.waiting
         self.aside, self.waiting = [], []
         return found
@@ -111,9 +110,9 @@ class DataSet:
         if self._writer is not None and columns != self._open.columns:
             self._finish()
         if self._writer is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(self.folder, exist_ok=True)
             self._open = Piece(f"{len(self.pieces):05}.{self.form}", 0, columns)
-            self._writer = _writer(self.folder / self._open.name, self.form, batch.schema, _differing(batch))
+            self._writer = _writer(self._path(self._open.name), self.form, batch.schema, _differing(batch))
         _write(self._writer, self.form, batch)
         self._open = Piece(self._open.name, self._open.rows + len(rows), columns)
         if (sum(p.rows for p in self.pieces) + self._open.rows) % PART == 0:
@@ -126,7 +125,7 @@ class DataSet:
             self._writer = None
             self.pieces.append(self._open)
             if durable:
-                sync(self.folder / self._open.name)
+                sync(self._path(self._open.name))
 
     # -- marks
 
@@ -140,12 +139,12 @@ class DataSet:
 
     # -- the end
 
-    def close(self, target: Path, durable: bool = True) -> None:
+    def close(self, target: str, durable: bool = True) -> None:
         """Write the files to the folder `target`, which is there; they last where `durable`. The pieces stay."""
         for _ in self.closing(target, durable):
             pass
 
-    def closing(self, target: Path, durable: bool) -> Iterator[None]:
+    def closing(self, target: str, durable: bool) -> Iterator[None]:
         """`close` in steps."""
         waiting = self._waiting()
         rest = Rows.concat(waiting) if waiting else None
@@ -154,7 +153,7 @@ class DataSet:
             rest = None
         self._finish(durable)
         if not self.pieces:
-            path = target / f"part-00000.{self.form}"
+            path = os.path.join(target, f"part-00000.{self.form}")
             if rest is not None and len(rest) > FEW:
                 batch = self.frame.batch(rest)
                 self._write_anew([batch], path, batch.schema)
@@ -172,14 +171,17 @@ class DataSet:
             return
         schema = self.frame.schema()
         for number, pieces in enumerate(self._parts()):
-            path = target / f"part-{number:05}.{self.form}"
+            path = os.path.join(target, f"part-{number:05}.{self.form}")
             if len(pieces) == 1 and pieces[0].columns == tuple(schema.names):
-                os.link(self.folder / pieces[0].name, path)
+                os.link(self._path(pieces[0].name), path)
             else:
-                groups = (b for piece in pieces for b in _read(self.folder / piece.name, self.form))
+                groups = (b for piece in pieces for b in _read(self._path(piece.name), self.form))
                 self._write_anew((_as(batch, schema) for batch in groups), path, schema)
                 if durable:
                     sync(path)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
 
     def _parts(self) -> list[list[Piece]]:
         """The pieces by the files that they make."""
@@ -192,7 +194,7 @@ class DataSet:
             before += piece.rows
         return parts
 
-    def _write_anew(self, groups: Iterable[Any], path: Path, schema: Any) -> None:
+    def _write_anew(self, groups: Iterable[Any], path: str, schema: Any) -> None:
         groups = iter(groups)
         first = next(groups)
         with contextlib.closing(_writer(path, self.form, schema, _differing(first))) as writer:
@@ -264,7 +266,7 @@ def _write(writer: Any, form: str, batch: Any) -> None:
         writer.write_table(table.cast(_stored(batch.schema)))
 
 
-def _read(path: Path, form: str) -> Iterator[Any]:
+def _read(path: str, form: str) -> Iterator[Any]:
     """The row groups of a piece as record batches."""
     if form == "parquet":
         import pyarrow.parquet as pq

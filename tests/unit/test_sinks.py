@@ -49,13 +49,13 @@ def points(rows: Rows) -> list[Any]:
 
 
 def fresh(folder: Path, form: str, saved: Any = None) -> DataSet:
-    return DataSet(folder, form, Frame(measurement=True), saved)
+    return DataSet(str(folder), form, Frame(measurement=True), saved)
 
 
 def closed(data: DataSet, target: Path) -> dict[str, bytes]:
     """The bytes of the files of a data set, by name."""
     target.mkdir()
-    data.close(target)
+    data.close(str(target))
     return {p.name: p.read_bytes() for p in target.iterdir()}
 
 
@@ -132,15 +132,15 @@ def test_the_bytes_hang_on_the_rows_alone(tmp_path: Path, form: str, monkeypatch
 
 
 def test_text_file(tmp_path: Path) -> None:
-    file = TextFile(tmp_path / "a")
+    file = TextFile(str(tmp_path / "a"))
     file.put(lines(sample()))
     size = file.mark()
     before = (tmp_path / "a").read_bytes()
     file.put(["more"])
     file.abort()
-    again = TextFile(tmp_path / "a", size)
+    again = TextFile(str(tmp_path / "a"), size)
     again.put(["\udcff"])
-    again.close(tmp_path / "b")
+    again.close(str(tmp_path / "b"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == before + b"\xff\n"
     assert before.decode().splitlines() == [
         r'cpu,host=a b=true,f=1.5,i=3i,s="say \"hi\"" 1000000000',
@@ -151,9 +151,9 @@ def test_text_file(tmp_path: Path) -> None:
 
 
 def test_a_text_file_that_is_short_has_only_its_last_name(tmp_path: Path) -> None:
-    file = TextFile(tmp_path / "pieces" / "a")
+    file = TextFile(str(tmp_path / "pieces" / "a"))
     file.put(["x"])
-    file.close(tmp_path / "a")
+    file.close(str(tmp_path / "a"))
     assert (tmp_path / "a").read_bytes() == b"x\n" and not (tmp_path / "pieces").exists()
 
 
