@@ -50,6 +50,23 @@ class Names(click.ParamType):
         return tuple(name for name in value.split(",") if name) if isinstance(value, str) else value
 
 
+MOST_WORKERS = 256
+
+
+class Counts(click.ParamType):
+    """Different numbers of workers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        found = [int(n) if n.strip().isdecimal() else 0 for n in value.split(",")]
+        if not all(1 <= n <= MOST_WORKERS for n in found):
+            self.fail(f"{value!r}: expected are numbers from 1 to {MOST_WORKERS}, such as 1,2,4", param, ctx)
+        return tuple(dict.fromkeys(found))
+
+
 class Size(click.ParamType):
     """Bytes: 2GiB, 1.5G (the same unit), 500MB (of 1000), 1000000."""
 
@@ -179,7 +196,7 @@ def history(output: Callable[[F], F]) -> Callable[[F], F]:
         ),
         click.option(
             "--workers",
-            type=click.IntRange(1, 256),
+            type=click.IntRange(1, MOST_WORKERS),
             metavar="N",
             help="Threads that compute; results do not depend on it. [default: one for each processor, up to 4]",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from tickc.runtime.many import Together
 
 MAX_ROWS = 40  # of the summary's tables
-COUNTS = (  # columns that hold numbers
-    "emissions", "rows", "events", "points", "times", "seconds", "share",
-    "rows in", "rows out", "bytes in", "bytes out", "first", "second", "first / second", "results", "dropped",
-)  # fmt: skip
+COUNTS = ("emissions", "rows", "events", "points", "times", "seconds", "results", "dropped")  # columns of numbers
 
 
 @contextmanager
@@ -96,8 +93,10 @@ def _named(tasks: Sequence[str]) -> str:
     return ", ".join(tasks[:3]) + (f" and {len(tasks) - 3:,} more tasks" if len(tasks) > 3 else "")
 
 
-def table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under their heads, on the right where they are counts; nothing where there are none."""
+def table(
+    console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Collection[str] = COUNTS
+) -> None:
+    """Print rows under their heads, on the right in the columns `numbers`; nothing where there are none."""
     if not rows:
         return
     from rich.table import Table
@@ -105,7 +104,8 @@ def table(console: Any, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]])
 
     shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for head in heads:
-        shown.add_column(head, justify="right" if head in COUNTS else "left", no_wrap=True, overflow="fold")
+        number = head in numbers  # words may go on in another line, numbers are whole
+        shown.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows[:MAX_ROWS]:
         shown.add_row(*(Text(visible(cell)) for cell in row))
     console.print(shown, crop=False)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -723,6 +724,14 @@ def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options
 @click.option("--input", "inputs", multiple=True, required=True, metavar="PATH", help="File, glob or folder.")
 @click.option("--compare", metavar="TASK.tick|MODULE.py", help="Another version, run on the same inputs.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs; the fastest one counts.")
+@click.option(
+    "--workers",
+    type=option.Counts(),
+    default="1",
+    show_default=True,
+    metavar="N[,N…]",
+    help="Threads that compute; several numbers, each in runs of its own, are told next to each other.",
+)
 @option.reading
 @option.form
 @option.clock("data")
@@ -732,26 +741,35 @@ def _backfill_all(tasks: Sequence[Task], inputs: list[str], output: str, options
 @click.option("--html", metavar="FILE", help="Write a page of the measurement too.")
 @_compiling
 def bench(
-    task: str, inputs: Sequence[str], compare: str | None, as_json: bool, html: str | None, **options: Any
+    task: str,
+    inputs: Sequence[str],
+    compare: str | None,
+    workers: Sequence[int],
+    as_json: bool,
+    html: str | None,
+    **options: Any,
 ) -> int | None:
-    """Run a task over files, and tell how fast it was: points/s, memory, the time in source, operators and sink, rows
-    and bytes that went through. The results are written to a folder that is removed.
+    """Run a task over files, and tell how fast it was: points/s, memory, the time in source, stages and sink, how busy
+    each thread was, rows and bytes that went through. The results are written to a folder that is removed.
 
     \b
     Examples:
       tickc bench cpu_alert.tick --input cpu.parquet
+      tickc bench cpu_alert.tick --input cpu.parquet --workers 1,2,4
       tickc bench new.tick --compare old.py --input 'cpu-*.parquet' --repeat 5
       tickc bench cpu_alert.tick --input cpu.lp.gz --html cpu_alert.html
     """
     from tickc import bench as benching
 
     option.check_range(options)
+    if compare and len(workers) > 1:
+        raise click.UsageError("--compare takes one number of --workers")
     compiling = {name: options.pop(name) for name in _SHARED}
     for_module = {"config": compiling["config"], **dict.fromkeys(set(_SHARED) - {"config"})}
     measured = []
-    for path in (task, compare) if compare else (task,):
+    for path, n in product((task, compare) if compare else (task,), workers):
         own = for_module if compare and path.endswith(".py") else compiling
-        one = benching.apart(partial(_measured, path, own, inputs, options), report)
+        one = benching.apart(partial(_measured, path, own, inputs, {**options, "workers": n}), report)
         if isinstance(one, int):
             return one
         measured.append(one)
