@@ -65,6 +65,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     sources: dict[str, dict[str, float]] = {}
     queries: dict[str, float] = {}
     threads: dict[str, dict[int, float]] = {}
+    stages: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
     many: dict[str, dict[str, tuple[float, float]]] = {}
     for bench in benches:
         if bench.group == "sources":
@@ -72,7 +74,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             taken = {"wall": bench.stats.min, "core": bench.extra_info["core"]}
             sources[bench.extra_info["source"]] = {k: size / max(v, 1e-9) for k, v in taken.items()}
         elif bench.group == "workers":
-            threads.setdefault(bench.extra_info["job"], {})[bench.params["workers"]] = bench.stats.min * 1e3
+            job, workers = bench.extra_info["job"], bench.params["workers"]
+            threads.setdefault(job, {})[workers] = bench.stats.min * 1e3
+            shares.setdefault(job, {})[workers] = bench.extra_info
         elif bench.group.startswith("many "):
             times = bench.stats.min, bench.extra_info["cpu"]
             many.setdefault(bench.group.removeprefix("many "), {})[bench.params["engine"]] = times
@@ -81,13 +85,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         else:
             engine = (bench.params or {}).get("engine", "tickc")
             jobs.setdefault(bench.group, {})[engine] = bench.stats.min * 1e3
+            if "stages" in bench.extra_info:
+                stages[bench.group] = bench.extra_info["stages"]
     if not benches:
         return
     before = history.last(rows_wanted())
     write = terminalreporter.write_line
     tables = (
         _jobs_table(jobs, before.get("jobs", {})),
-        _workers_table(threads),
+        _stages_table(stages, before.get("stages", {})),
+        _workers_table(threads, shares),
         _queries_table(queries),
         _many_table(many),
         _sources_table(sources, before.get("sources", {})),
@@ -96,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for line in table:
             write(line)
     if getattr(config.option, "history", False):
-        history.add(rows_wanted(), jobs, sources)
+        history.add(rows_wanted(), jobs, sources, stages)
         write(f"added to {history.FILE.name}")
 
 
@@ -125,15 +132,36 @@ def _jobs_table(jobs: dict[str, dict[str, float]], before: dict[str, dict[str, f
         yield f"{job:<16}{shown}{ratios}{'' if last is None else f'{last:.1f}':>10}"
 
 
-def _workers_table(threads: dict[str, dict[int, float]]) -> Iterator[str]:
-    """Best times in ms of the operators alone, by the number of threads."""
+def _stages_table(stages: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Processor time in ms of the stages of each job, in one run of its operators."""
+    if not stages:
+        return
+    yield ""
+    yield f"{'job':<16}{'stage':<34}{'processor, ms':>14}{'before':>10}"
+    for job, times in stages.items():
+        for stage, taken in times.items():
+            last = before.get(job, {}).get(stage)
+            yield f"{job:<16}{stage:<34}{taken:>14.1f}{'' if last is None else f'{last:.1f}':>10}"
+            job = ""
+
+
+def _workers_table(
+    threads: dict[str, dict[int, float]], shares: dict[str, dict[int, dict[str, dict[str, float]]]]
+) -> Iterator[str]:
+    """Best times in ms of the operators alone, by the number of threads; below each job, of another run, the processor
+    time of its stages and how busy each thread was."""
     if not threads:
         return
     yield ""
-    yield f"{'operators, ms':<16}{'1 worker':>12}{'2 workers':>12}{'ratio':>8}"
+    yield f"{'operators, ms':<34}{'1 worker':>12}{'2 workers':>12}{'ratio':>8}"
     for job, times in threads.items():
         one, two = times.get(1, float("nan")), times.get(2, float("nan"))
-        yield f"{job:<16}{one:>12.1f}{two:>12.1f}{one / two:>8.2f}"
+        yield f"{job:<34}{one:>12.1f}{two:>12.1f}{one / two:>8.2f}"
+        for kind, unit, scale in (("stages", "", 1), ("busy", " %", 100)):
+            found = {n: told[kind] for n, told in shares[job].items()}
+            for name in dict.fromkeys(name for told in found.values() for name in told):
+                cells = (f"{found[n][name] * scale:.1f}{unit}" if name in found.get(n, {}) else "" for n in (1, 2))
+                yield f"    {name:<30}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def _queries_table(queries: dict[str, float]) -> Iterator[str]:

@@ -22,8 +22,12 @@ def last(rows: int) -> dict[str, Any]:
     return next((run for run in reversed(runs) if run["rows"] == rows and run["machine"] == machine()), {})
 
 
-def add(rows: int, jobs: dict[str, dict[str, float]], sources: dict[str, dict[str, float]]) -> None:
-    """Add a run. jobs: ms by job and engine; sources: MB/s by source, in wall time and per core."""
+Table = dict[str, dict[str, float]]
+
+
+def add(rows: int, jobs: Table, sources: Table, stages: Table) -> None:
+    """Add a run. jobs: ms by job and engine; sources: MB/s by source, in wall time and per core; stages: ms of
+    processor time by job and stage."""
     run = {
         "commit": commit(),
         "machine": machine(),
@@ -31,12 +35,13 @@ def add(rows: int, jobs: dict[str, dict[str, float]], sources: dict[str, dict[st
         "rows": rows,
         "jobs": _rounded(jobs),
         "sources": _rounded(sources),
+        "stages": _rounded(stages),
     }
     with open(FILE, "a") as file:
         file.write(json.dumps(run) + "\n")
 
 
-def _rounded(table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _rounded(table: Table) -> Table:
     return {row: {name: round(value, 1) for name, value in cells.items()} for row, cells in table.items()}
 
 

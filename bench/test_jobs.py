@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 from jobs import JOBS, rows_wanted
+from stages import keep
 
 import tickc
 from tickc.runtime.sources.inputs import open_inputs
@@ -57,4 +58,6 @@ def test_job(benchmark: Any, cpu: Path, name: str, engine: str) -> None:
     benchmark.group = name
     rounds, warmup = (7, 2) if rows_wanted() <= 1_000_000 else (2, 1)
     result = benchmark.pedantic(run[engine], rounds=rounds, warmup_rounds=warmup, iterations=1)
+    if engine == "compute":
+        keep(benchmark, task, rows)
     assert len(result) if hasattr(result, "__len__") else result

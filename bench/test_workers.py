@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jobs import JOBS, rows_wanted
+from stages import keep
 from test_jobs import source
 
 import tickc
@@ -57,3 +58,4 @@ def test_workers(benchmark: Any, cpu: Path, name: str, workers: int) -> None:
     rounds = 7 if rows_wanted() <= 1_000_000 else 4
     run = lambda: sum(1 for _ in task.process(given, workers=workers))  # noqa: E731
     assert benchmark.pedantic(run, rounds=rounds, warmup_rounds=2, iterations=1)
+    keep(benchmark, task, given, workers)
