@@ -57,11 +57,11 @@ class Text:
         return None if code < 0 else self.vocabulary.strings[code]
 
     def tolist(self) -> list[str | None]:
-        codes = self.codes
-        if self._few and codes.min(initial=0) >= 0:
-            return list(self.vocabulary.texts(codes))
+        codes = self.codes.tolist()
+        if self._few and min(codes, default=0) >= 0:
+            return list(self.vocabulary.texts(self.codes))
         strings = self.vocabulary.strings
-        return [None if c < 0 else strings[c] for c in codes.tolist()]
+        return [None if c < 0 else strings[c] for c in codes]
 
     def filled(self, text: str) -> Text:
         """The same strings, and `text` where one is absent."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.sources.base import Problems, SourceError, Wanted
 from tickc.runtime.sources.files import cut
+from tickc.runtime.steps import Steps, in_step
 
 if TYPE_CHECKING:
     from tickc.runtime.handlers import Outside
@@ -181,7 +181,7 @@ class Member(Run):
             self._answer(self.runs.finish())
         self.write(_noting(self.graph.end(flush=self.flush), kept), self.sinks)
 
-    def finishing(self) -> Iterator[None]:
+    def finishing(self) -> Steps:
         """`finish` in steps."""
         if self.watched or self.folder is None:
             self.finish(self.sinks)
@@ -434,14 +434,15 @@ class _Set:
             here = [unit for unit in found if not all(m.left for m in unit.members)]
             if here:
                 self._read(source, here)
-        with ThreadPoolExecutor(TELLING, thread_name_prefix="tickc-finish") as pool:
+        threads = self.options.threads
+        with ThreadPoolExecutor(TELLING, "tickc-tell") as pool, ThreadPoolExecutor(threads, "tickc-write") as writing:
             telling: list[Future[dict[Member, Exception]]] = []
             alone = [Unit([m], self._guarded) for m in self.members if m.asked is not None]
             for unit in (*(unit for _, found in self.inputs for unit in found), *alone):
                 unit.end()
                 telling += [pool.submit(_finish, [m]) for m in unit.members if m.watched and not m.left]
             rest = [m for m in self.members if not m.watched]
-            failed = [_finish(rest[i : i + IN_STEP]) for i in range(0, len(rest), IN_STEP)]
+            failed = [_finish(rest[i : i + IN_STEP], threads, writing.map) for i in range(0, len(rest), IN_STEP)]
             for some in (*failed, *(told.result() for told in telling)):
                 for member, error in some.items():
                     self._fail(member.job, error)
@@ -584,13 +585,12 @@ class _Set:
             folder.__exit__()
 
 
-def _finish(members: Sequence[Member]) -> dict[Member, Exception]:
-    """Finish tasks, each step for all of them: code that runs again and again takes half the time. Gives those that
-    failed, and why. Raises OutputError."""
+def _finish(members: Sequence[Member], *threads: Any) -> dict[Member, Exception]:
+    """Finish tasks in step. threads: see `in_step`. Gives those that failed, and why. Raises OutputError."""
     began = clock.perf_counter()
     failed: dict[Member, Exception] = {}
 
-    def steps(member: Member) -> Iterator[None]:
+    def steps(member: Member) -> Steps:
         try:
             yield from member.finishing()
         except (OutputError, MemoryError):
@@ -598,8 +598,7 @@ def _finish(members: Sequence[Member]) -> dict[Member, Exception]:
         except Exception as error:
             failed[member] = error
 
-    for _ in zip_longest(*map(steps, members)):
-        pass
+    in_step(map(steps, members), *threads)
     for member in members:
         member.summary.seconds += (clock.perf_counter() - began) / len(members)
         if member.folder is not None and member not in failed:

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from tickc.runtime.sinks.columns import Frame, OutputError, widened
 from tickc.runtime.sinks.files import TextFile, put, sync_all, telling
 from tickc.runtime.sinks.parts import DataSet
 from tickc.runtime.snapshot import freeze, thaw
+from tickc.runtime.steps import Steps, in_turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -349,14 +350,13 @@ class Folder:
 
     def close(self) -> None:
         """Write the results."""
-        for _ in self.closing():
-            pass
+        in_turn(self.closing())
 
-    def closing(self) -> Iterator[None]:
+    def closing(self) -> Steps:
         """`close` in steps."""
         with _telling(self.staging.given):
             os.makedirs(self.staging.results)
-        yield
+        yield None
         for writer in self.writers:
             yield from writer.closing(self.durable)
 
@@ -454,16 +454,16 @@ class _Writer:
                 "file": None if self.file is None else self.file.mark(durable),
             }
 
-    def closing(self, durable: bool) -> Iterator[None]:
+    def closing(self, durable: bool) -> Steps:
         """Write the results, in steps; they last where `durable`."""
         with _telling(self.given):
             if self.file is not None:
                 self.file.close(os.path.join(self.results, os.path.basename(self.file.path)), durable)
-                yield
+                yield None
             if self.table is not None:
                 folder = os.path.join(self.results, self.name)
                 os.mkdir(folder)
-                yield
+                yield None
                 yield from self.table.closing(folder, durable)
 
     def abort(self) -> None:

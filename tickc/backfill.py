@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tickc.task import Task
 
 
-YOUNG = 100_000  # objects from which garbage is looked for where there are many tasks
+YOUNG = 400_000  # objects from which garbage is looked for where there are many tasks
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -22,6 +22,7 @@ from tickc.runtime.sinks.columns import Frame, widened
 from tickc.runtime.sinks.files import put, sync
 from tickc.runtime.snapshot import freeze, thaw
 from tickc.runtime.sources.columnar import is_text
+from tickc.runtime.steps import Steps, in_turn
 
 ROW_GROUP = 65_536
 PART = 16 * ROW_GROUP  # rows of a file
@@ -141,10 +142,9 @@ class DataSet:
 
     def close(self, target: str, durable: bool = True) -> None:
         """Write the files to the folder `target`, which is there; they last where `durable`. The pieces stay."""
-        for _ in self.closing(target, durable):
-            pass
+        in_turn(self.closing(target, durable))
 
-    def closing(self, target: str, durable: bool) -> Iterator[None]:
+    def closing(self, target: str, durable: bool) -> Steps:
         """`close` in steps."""
         waiting = self._waiting()
         rest = Rows.concat(waiting) if waiting else None
@@ -159,10 +159,7 @@ class DataSet:
                 self._write_anew([batch], path, batch.schema)
             elif rest is not None:
                 batch = self.frame.batch(rest)
-                yield
-                whole = _bytes(self.form, batch.schema, batch)
-                yield
-                put(path, whole)
+                put(path, (yield partial(_bytes, self.form, batch.schema, batch))())
             else:
                 schema = self.frame.schema()
                 put(path, _nothing(self.form, schema, str(schema.metadata)))

@@ -16,7 +16,7 @@ import pytest
 from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.kinds import Kind
 from tickc.runtime.rowtext import lines
-from tickc.runtime.sinks import SinkError, parts, whole_file
+from tickc.runtime.sinks import SinkError, columns, parts, whole_file
 from tickc.runtime.sinks.columns import Frame
 from tickc.runtime.sinks.files import TextFile, json_lines
 from tickc.runtime.sinks.parts import DataSet
@@ -170,17 +170,31 @@ def test_json_lines() -> None:
 
 
 def test_frames_share_memory() -> None:
-    values = np.arange(3) / 2
+    n = 3 * columns.FEW
+    values = np.arange(n) / 2
     rows = Rows(
-        np.arange(3), Text.constant("m", 3), Text.constant("", 3), Text.constant("", 3),
-        {"host": Text.of(["b", None, "a"])}, {"f": Column.of(Kind.FLOAT, values)},
+        np.arange(n), Text.constant("m", n), Text.constant("", n), Text.constant("", n),
+        {"host": Text.of(["b", None, "a"] * columns.FEW)}, {"f": Column.of(Kind.FLOAT, values)},
     )  # fmt: skip
     batch = Frame(measurement=False).batch(rows)
     assert batch.schema.names == ["time", "host", "f"]
     assert batch.schema.field("time").type == pa.timestamp("ns", "UTC")
     assert batch.schema.field("host").type == pa.dictionary(pa.int32(), pa.string())
-    assert batch.column("host").to_pylist() == ["b", None, "a"]
+    assert batch.column("host").to_pylist() == ["b", None, "a"] * columns.FEW
     assert batch.column("f").buffers()[1].address == values.ctypes.data
+
+
+@pytest.mark.parametrize("measurement", [False, True])
+def test_few_rows_make_the_batch_that_many_would(measurement: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = parse_lines(b'cpu,host=a f=2i,i=3.5,b="x" 7\nmem,zone=c s="\xff" 8\n')
+    for some in (sample(), sample().take(slice(0, 0)), Rows.concat([sample(), odd]), odd):
+        few = Frame(measurement, ("i",)).batch(some)
+        monkeypatch.setattr(columns, "FEW", -1)
+        many = Frame(measurement, ("i",)).batch(some)
+        monkeypatch.undo()
+        assert few.schema.equals(many.schema, check_metadata=True)
+        for one, other in zip(few.columns, many.columns):
+            assert str(one) == str(other)  # also the order of a dictionary
 
 
 def test_whole_file(tmp_path: Path) -> None:
