@@ -58,8 +58,8 @@ class Sort:
 
 
 def kind_of(graph: Graph) -> tuple[Hashable, Sort] | None:
-    """The kind of a task with a fresh graph, equal for tasks that differ in their sort alone; None where it has to run
-    by itself."""
+    """The kind of a task with a fresh graph, equal for tasks that differ in their sort alone, and the sort; None where
+    it has none."""
     ops, parents = graph.operators, graph.parents
     if len(ops) < 2 or type(ops[0]) is not Source or parents[1] != (0,):
         return None
@@ -67,19 +67,25 @@ def kind_of(graph: Graph) -> tuple[Hashable, Sort] | None:
     below = [*rest, *ops[2:]]
     if start is None or any(len(above) != 1 or above == (0,) for above in parents[2:]):
         return None
-    if not all(op.apart() for op in below):
-        return None
     given = start.given
     sort, where = _sort(given)
     if not sort.measurement or not given.keys() <= ALLOWED or given.get("group_by") == ALL:
         return None
     if tuple(ops[0].given.get("measurements", ())) != (sort.measurement,):
         return None
-    if where is not None and not Lambda(where, per_group=False).apart():
-        return None
     fixed = sort.measurement if sort.tag else "", sort.tag, repr(where), repr(ops[0].given.get("dbrps"))
     grouped = repr(given.get("group_by")), given.get("by_measurement")
     return (fixed, grouped, tuple(parents), tuple(map(_told, below))), sort
+
+
+def apart(graph: Graph) -> bool:
+    """Whether the groups of tasks of a kind may go through one graph, `graph` being that of one of them."""
+    start, rest = _start(graph.operators[1])
+    assert start is not None
+    _, where = _sort(start.given)
+    if where is not None and not Lambda(where, per_group=False).apart():
+        return False
+    return all(op.apart() for op in (*rest, *graph.operators[2:]))
 
 
 def _start(op: Operator) -> tuple[From | None, list[Operator]]:

@@ -386,14 +386,14 @@ class Run:
         return found
 
     def _tell_losses(self) -> None:
-        summary, problems = self.summary, self.input.problems
-        summary.dropped = {op.name: dict(op.errors) for op in operators(self.graph) if op.errors}
-        summary.left_out = dict(problems.counts + (Counter() if self.runs is None else self.runs.history.dropped))
+        summary, problems, ops = self.summary, self.input.problems, [*operators(self.graph)]
+        summary.dropped = {op.name: dict(op.errors) for op in ops if op.errors}
+        summary.left_out = dict(problems.counts if self.runs is None else problems.counts + self.runs.history.dropped)
         summary.first_left_out = [str(p) for p in problems.first]
         summary.handlers = {} if self.handlers is None else self.handlers.summary()
         summary.servers = {} if self.delivery is None else self.delivery.summary()
         summary.notes.extend(_notes(self))
-        summary.notes.extend(note for op in operators(self.graph) for note in op.notes())
+        summary.notes.extend(note for op in ops for note in op.notes())
 
 
 def backfill(

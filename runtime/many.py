@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tickc.runtime.alike import ENOUGH, Alike, Portion, Sort, kind_of
+from tickc.runtime.alike import ENOUGH, Alike, Portion, Sort, apart, kind_of
 from tickc.runtime.backfill import (
     OnStep,
     Options,
@@ -128,8 +128,7 @@ class Member(Run):
 
     def __init__(self, job: Job, folder: Folder | None, paths: Paths | Address, options: Options) -> None:
         """folder: for the results; None: they become tables. Raises what opening a run does."""
-        alone = replace(options, workers=1)  # a set is computed on one thread, which also writes what it leaves
-        super().__init__(job.graph, job.reads, paths, alone, job.outside)
+        super().__init__(job.graph, job.reads, paths, options, job.outside)
         self.job, self.name = job, job.name
         self.folder = folder
         self.linked: dict[str, str] = {}  # the scripts, hashed, of tasks that it feeds or that feed it
@@ -332,7 +331,7 @@ class _Set:
         self.inputs: list[tuple[Any, list[Unit]]] = []  # and the tasks that read each
         self.checkpoints: Checkpoints | None = None
         self.resumed = False  # whether tasks have state of another run
-        by_itself = replace(options, workers=1)
+        by_itself = replace(options, workers=1)  # a set is computed on one thread
         for job in jobs:
             folder = None if folders is None else folders.folder(job.name)
             if folder is not None:
@@ -364,10 +363,12 @@ class _Set:
         source = open_input(origins, union(m.reads for m in members), self.paths, options)
         files = source.identity()
         for unit in units:
-            scripts = {m.name: hashed(m.job.text) for m in unit.members}
             for member in unit.members:
                 member.input.files = files
-                member.linked = {name: text for name, text in scripts.items() if name != member.name}
+            if unit.linked is not None:
+                scripts = {m.name: hashed(m.job.text) for m in unit.members}
+                for member in unit.members:
+                    member.linked = {name: text for name, text in scripts.items() if name != member.name}
         self.inputs.append((source, units))
 
     # -- a set that was broken off
@@ -496,8 +497,8 @@ class _Set:
                 kind, sort = found
                 kinds[kind, repr(wish.tags), repr(wish.fields)].setdefault(sort, unit)
         for alike in kinds.values():
-            if len(alike) >= ENOUGH:
-                first, names = next(iter(alike.values())).members[0], [unit.members[0].name for unit in alike.values()]
+            first, names = next(iter(alike.values())).members[0], [unit.members[0].name for unit in alike.values()]
+            if len(alike) >= ENOUGH and apart(first.graph):
                 reads = first.wish.tags, first.wish.fields
                 yield Alike(first.graph, [*alike], names, reads, first.home), [*alike.values()]
 
@@ -583,6 +584,7 @@ class _Set:
             member.release()
         for folder in self.working:
             folder.__exit__()
+        self.inputs = []  # whose tasks know this object: then all of them goes at once
 
 
 def _finish(members: Sequence[Member], *threads: Any) -> dict[Member, Exception]:

@@ -18,6 +18,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,18 @@ def safe_name(name: str, taken: set[str]) -> str:
     It has no separators, does not begin with `.`, `_` or `-` (such files are hidden, or options), and differs from
     `taken`, also where a file system ignores case. It is added to `taken`.
     """
-    clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).strip(" ").lstrip("._-").rstrip(". ")
-    clean = clean.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore") or "sink"
-    unique, n = clean, 2
+    clean = unique = _clean(name)
+    n = 2
     while unique.casefold() in taken:
         unique, n = f"{clean}-{n}", n + 1
     taken.add(unique.casefold())
     return unique
+
+
+@lru_cache(256)  # many tasks have sinks of one name
+def _clean(name: str) -> str:
+    clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).strip(" ").lstrip("._-").rstrip(". ")
+    return clean.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore") or "sink"
 
 
 def broken_off(output: str | os.PathLike[str]) -> int | None:
@@ -363,12 +369,17 @@ class Folder:
     def sum_up(self, summary: dict[str, Any]) -> None:
         """Write the summary beside the results."""
         with _telling(self.staging.given):
-            lines = (f'  "{name}": {json.dumps(value)}' for name, value in summary.items())
+            lines = (f'  "{name}": {_json(value)}' for name, value in summary.items())
             put(os.path.join(self.staging.results, MARK), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def commit(self) -> None:
         """Move everything into place."""
         self.staging.commit()
+
+
+def _json(value: Any) -> str:
+    """`json.dumps`, which takes long to be called."""
+    return str(value) if type(value) is int or value == {} or value == [] else json.dumps(value)
 
 
 class Folders:

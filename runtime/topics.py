@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 
@@ -68,15 +69,20 @@ class Topics:
     """
 
     def __init__(self) -> None:
-        self.alerts: list[Alert] = []
+        self._alerts: list[ref[Alert]] = []  # which know their topics: a graph that is not used any more goes at once
         self._deferred: list[Deferred] = []
         self._switches: list[Switch] = []
         self._places = 0
 
     def join(self, alert: Alert) -> int:
         """Take an alert in, in graph order; returns its number."""
-        self.alerts.append(alert)
-        return len(self.alerts) - 1
+        self._alerts.append(ref(alert))
+        return len(self._alerts) - 1
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The alerts, in graph order."""
+        return [alert for known in self._alerts if (alert := known()) is not None]
 
     @property
     def last(self) -> Alert | None:
