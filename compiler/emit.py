@@ -245,8 +245,11 @@ def _imports(names: set[str]) -> str:
 
 
 def _reads(plan: Plan) -> str:
-    """What the sources of the plan have to deliver; None for all columns."""
+    """What the sources of the plan have to deliver, None for all columns; how far back points decide, by operator."""
     value = next((op.reads() for op in plan if isinstance(op, SourceOp)), {})
+    if value:
+        remember = [(op.name, op.remembers) for op in plan if op.remembers is not None]
+        value["history"] = {name: None if m.reach is None else (m.reach, m.points) for name, m in remember}
     return pytext.statement("READS", repr(value))
 
 

@@ -76,8 +76,11 @@ class Memory:
     @staticmethod
     def of(*exprs: Expr | None) -> Memory | None:
         """What lambdas remember."""
-        stateful = any(e is not None and e.stateful() for e in exprs)
-        return Memory("what count(), sigma() and spread() were given") if stateful else None
+        if any(e is not None and e.stateful() for e in exprs):
+            return Memory("what count(), sigma() and spread() were given")
+        if any(e is not None and e.calls({"rand"}) for e in exprs):
+            return Memory("which random numbers it had")
+        return None
 
     @staticmethod
     def joined(memories: Iterable[Memory | None]) -> Memory | None:

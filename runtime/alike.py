@@ -28,7 +28,7 @@ from tickc.runtime.batch import Array, Groups, Pairs, Points, Rows
 from tickc.runtime.dispatch import Slots
 from tickc.runtime.emitted import Dealt, emitted
 from tickc.runtime.expr import Binary, Expr, Frame, Lambda, Literal, Ref, spine
-from tickc.runtime.graph import EXAMPLE_DBRPS, Entry, Graph, Operator, Output, Source, operators
+from tickc.runtime.graph import EXAMPLE_DBRPS, Entry, Graph, Operator, Output, Source, fresh, operators
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import Block, select
 from tickc.runtime.nodes.group import ALL, Grouping, first_rows
@@ -94,7 +94,7 @@ def _start(op: Operator) -> tuple[From | None, list[Operator]]:
         return op, []
     if type(op) is not Block or type(op.steps[0]) is not From:
         return None, []
-    return op.steps[0], [Block(name=op.name, steps=[*map(_anew, op.steps[1:])], reads=op.reads[1:])]
+    return op.steps[0], [Block(name=op.name, steps=[*map(fresh, op.steps[1:])], reads=op.reads[1:])]
 
 
 def _sort(given: Mapping[str, Any]) -> tuple[Sort, Expr | None]:
@@ -120,12 +120,6 @@ def _told(op: Operator) -> Hashable:
         for key, value in sorted(op.given.items())
         if key != "task"
     )
-
-
-def _anew(op: Operator) -> Any:
-    """An operator of the same configuration, with fresh state."""
-    made: Any = type(op)
-    return made(**{key: [*map(_anew, value)] if key == "steps" else value for key, value in op.given.items()})
 
 
 @dataclass
@@ -174,7 +168,7 @@ class Alike:
         for op in rest:
             made[1] = self.graph.add(op, made[1])
         for i, op in enumerate(graph.operators[2:], 2):
-            made[i] = self.graph.add(_anew(op), made[graph.parents[i][0]])
+            made[i] = self.graph.add(fresh(op), made[graph.parents[i][0]])
             if hasattr(made[i], "texts"):
                 made[i].texts.tasks = self.task_names
         self.seconds = 0.0  # that it took

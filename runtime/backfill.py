@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tickc.runtime.influxdb.address import Address
     from tickc.runtime.influxdb.sink import Delivery, Destination
     from tickc.runtime.queries import LocalRuns, ServerRuns
+    from tickc.runtime.slices import Slices
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -59,7 +60,8 @@ class Options:
     protocol (ns, us, ms, s). format: of the inputs, None where their names tell. batch_rows: about how many rows a
     batch has. clock: what barriers and statistics follow, see `Graph.follow`. flush: what is open at the end comes out.
     workers: threads that compute, beside those that read; None: one for each processor, up to MOST. kept: bytes of
-    the rows that operators keep which may be in memory; others go to files.
+    the rows that operators keep which may be in memory; others go to files. time_parallel: the threads compute slices
+    of time (see `slices.Slices`).
     """
 
     start: int | None = None
@@ -76,6 +78,7 @@ class Options:
     flush: bool = False
     workers: int | None = None
     kept: int = kept_within(None)
+    time_parallel: bool = False
 
     @property
     def reads_from(self) -> int | None:
@@ -203,6 +206,7 @@ class Run:
         self.seconds = 0.0  # that the run took before it was broken off
         self._sinks: dict[tuple[str, str], tuple[Sink, SinkCount]] = {}
         self.home = _home(graph)
+        self.slices = self._slices(paths) if options.time_parallel else None
 
     @cached_property
     def ahead(self) -> Ahead:
@@ -300,6 +304,7 @@ class Run:
             "alerts": dict(self.summary.alerts),
             "seconds": self.summary.seconds,
             "warming": self.warming,
+            "slices": None if self.slices is None else freeze(self.slices.snapshot()),
         }
 
     def restore(self, saved: Mapping[str, Any], sinks: Sinks) -> None:
@@ -317,6 +322,8 @@ class Run:
         self.summary.alerts.update(saved["alerts"])
         self.summary.notes.append(f"the run was broken off and went on after {self.input.rows_read:,} points")
         self.seconds, self.warming = saved["seconds"], saved["warming"]
+        if self.slices is not None:
+            self.slices.restore(thaw(saved["slices"]))
 
     # -- the parts of a step
 
@@ -338,9 +345,34 @@ class Run:
 
     def _rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows, and at the end of the input."""
-        given = self.asked or (self._entering() if self.runs is None else self._answers(self.runs))
-        yield from self.ahead.rounds(self._counted(given))
+        if self.slices is not None:
+            yield from self._in_slices(self.slices)
+        else:
+            given = self.asked or (self._entering() if self.runs is None else self._answers(self.runs))
+            yield from self.ahead.rounds(self._counted(given))
         yield self.graph.end(flush=self.flush)
+
+    def _slices(self, paths: Paths | Address) -> Slices:
+        """The slices of time of the input; raises Unsuitable where there are none that give what the whole gives."""
+        from tickc.runtime.slices import Slices, why_not
+
+        if why := why_not(self.graph, self.reads, self.options):
+            raise Unsuitable(f"slices of time would not give the same results: {why}", "leave --time-parallel out")
+
+        def read(start: int, stop: int) -> Any:
+            return self._opened(paths, replace(self.options, start=start, stop=stop, workers=1))
+
+        return Slices(self.graph, self.reads["history"], self.input, read, self.arrived, self.options.threads)
+
+    def _in_slices(self, slices: Slices) -> Iterator[Iterator[Output]]:
+        """What leaves the graph for each batch of rows of the slices."""
+        for outputs in slices.rounds():
+            self.input.rows_read = slices.points
+            yield iter(outputs)
+
+    def settled(self) -> bool:
+        """Whether all that was sent has come out; if not, it will before more is sent."""
+        return self.slices.between if self.slices is not None else self.ahead.settled()
 
     def _counted(self, given: Iterable[Entering]) -> Iterator[Entering]:
         """What is given; how many points were read for it is noted, and whether it counts, as it comes out later."""
@@ -495,7 +527,7 @@ def _follow(
         for summary in closing(run.graph, run.steps(sinks)):
             if on_step:
                 on_step(run.input, summary)
-            if checkpoints is not None and not run.over and checkpoints.due() and run.ahead.settled():
+            if checkpoints is not None and not run.over and checkpoints.due() and run.settled():
                 checkpoints.save({"run": run.snapshot(), "sinks": folder.mark()}, summary.points_read)
                 folder.staging.keep = True
     except TaskFailed:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -207,6 +207,10 @@ class Operator:
         """Whether it treats each group by itself, and did so until now: all that came out for one, rows in order of
         time given, would be the same without the others. Not so where nobody says."""
         return False
+
+    def common(self) -> Hashable:
+        """What it remembers of all groups together, beside the state of each."""
+        return None
 
     def attach(self, graph: Graph) -> None:
         """Called when the operator has been added to a graph."""
@@ -619,6 +623,20 @@ class Graph:
 def first_of(failures: Mapping[int, TaskFailed]) -> TaskFailed:
     """The failure that comes first, of those of one round by operator."""
     return failures[min(failures, key=lambda i: (failures[i].seq, i))]
+
+
+def anew(graph: Graph) -> Graph:
+    """A graph of the same operators, with fresh state."""
+    made = Graph()
+    for op, parents in zip(graph.operators, graph.parents):
+        made.add(fresh(op), *(made.operators[p] for p in parents))
+    return made
+
+
+def fresh(op: Operator) -> Any:
+    """An operator of the same configuration, with fresh state."""
+    made: Any = type(op)
+    return made(**{key: [*map(fresh, value)] if key == "steps" else value for key, value in op.given.items()})
 
 
 def operators(graph: Graph) -> Iterator[Operator]:

@@ -37,7 +37,7 @@ from tickc.runtime.loopback import Linked, check_batches, edges, groups
 from tickc.runtime.nodes.block import select
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
 from tickc.runtime.sinks.columns import OutputError
-from tickc.runtime.sources.base import Problems, SourceError, Wanted
+from tickc.runtime.sources.base import Problems, SourceError, Unsuitable, Wanted
 from tickc.runtime.sources.files import cut
 from tickc.runtime.steps import Steps, in_step
 
@@ -292,6 +292,8 @@ def backfill_all(
     `backfill.backfill`. Raises SourceError and OutputError, LoopError where tasks feed each other in a circle, and
     ValueError where two have one name; what a task raises is told in `Together.failed`.
     """
+    if options.time_parallel:
+        raise Unsuitable("slices of time are for one task", "leave --time-parallel out")
     names = [job.name for job in jobs]
     if twice := sorted(name for name, n in Counter(names).items() if n > 1):
         raise ValueError(f"two tasks have the name {twice[0]}")

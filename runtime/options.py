@@ -200,6 +200,11 @@ def history(output: Callable[[F], F]) -> Callable[[F], F]:
             metavar="N",
             help="Threads that compute; results do not depend on it. [default: one for each processor, up to 4]",
         ),
+        click.option(
+            "--time-parallel",
+            is_flag=True,
+            help="The threads compute slices of time; refused where the results would not be the same.",
+        ),
         click.option("--quiet", is_flag=True, help="Neither progress nor summary."),
         click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout."),
     )

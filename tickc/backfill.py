@@ -41,6 +41,7 @@ def backfill(
     stop: Any = None,
     warm_up: Any = 0,
     workers: int | None = None,
+    time_parallel: bool = False,
     memory: int | None = None,
     measurement: str | None = None,
     tags: Collection[str] | None = None,
@@ -67,21 +68,22 @@ def backfill(
     With `output`, a folder, the results are written there (see tickc.runtime.outputs) and a Summary is returned;
     without one, {sink name: pyarrow.Table} with the columns `time`, tags and fields (`.log(NAME)` under NAME).
 
-    start, stop: RFC 3339 text, datetime or ns, stop exclusive. warm_up: timedelta, ns, or text such as "10m"; points of
-    so long before `start` prepare windows, levels and the like, but nothing that they bring is written. workers:
-    threads that compute, by default as many as there are processors, up to 4; memory: about how many bytes the process
-    may take, by default 1.5 GiB, beyond which rows that windows and joins keep go to files; the results depend on
-    neither. measurement: of rows that do not say theirs. tags, fields: columns that are such, against the defaults.
-    sort: order the rows by time. precision: of line protocol. input_format: where names do not tell. format: of the
-    output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and deadmans follow: "data", the times of
-    the points, or "wall", which a backfill outruns, so that they never strike. flush: what is open when the input
-    ends, windows and the like, comes out. handlers: whether the handlers of alerts are called and data posted;
-    allow_exec: whether programs are run, too (docs/handlers.md). overwrite: replace what a run wrote to `output`.
-    resume: go on with a run to `output` that was broken off, and leave one that was not as it is; checkpoint:
-    seconds between two points from which that is possible (docs/cli.md). source: in place of inputs, the address of
-    an InfluxDB, and write_to: of the one that influxDBOut writes to (docs/influxdb.md); spool: the folder in which
-    points wait for it, by default `output` with `.spool` behind its name. on_step is called with (input, Summary so
-    far) after each batch.
+    start, stop: RFC 3339 text, datetime or ns, stop exclusive. warm_up: timedelta, ns, or text such as "10m";
+    points of so long before `start` prepare windows, levels and the like, but nothing that they bring is written.
+    workers: threads that compute, by default as many as there are processors, up to 4; time_parallel: they compute
+    slices of time, and what would not give the same results is refused (docs/decisions/workers.md); memory: about
+    how many bytes the process may take, by default 1.5 GiB, beyond which rows that windows and joins keep go to
+    files; the results depend on neither. measurement: of rows that do not say theirs. tags, fields: columns that
+    are such, against the defaults. sort: order the rows by time. precision: of line protocol. input_format: where
+    names do not tell. format: of the output: parquet, arrow, jsonl or lp. clock: what barriers, statistics and
+    deadmans follow: "data", the times of the points, or "wall", which a backfill outruns, so that they never
+    strike. flush: what is open when the input ends, windows and the like, comes out. handlers: whether the handlers
+    of alerts are called and data posted; allow_exec: whether programs are run, too (docs/handlers.md). overwrite:
+    replace what a run wrote to `output`. resume: go on with a run to `output` that was broken off, and leave one
+    that was not as it is; checkpoint: seconds between two points from which that is possible (docs/cli.md). source:
+    in place of inputs, the address of an InfluxDB, and write_to: of the one that influxDBOut writes to
+    (docs/influxdb.md); spool: the folder in which points wait for it, by default `output` with `.spool` behind its
+    name. on_step is called with (input, Summary so far) after each batch.
 
     Raises SourceError where an input cannot be read, OutputError where the output cannot be written, and SettingsError
     where an address is wrong; nothing is written then.
@@ -104,6 +106,7 @@ def backfill(
         clock=clock,
         flush=flush,
         workers=workers,
+        time_parallel=time_parallel,
         kept=engine.kept_within(memory),
     )
     try:

@@ -62,7 +62,6 @@ class CombineOp(ir.Op):
     """Points of a group with one time, as many together as there are conditions."""
 
     operator: ClassVar[str] = "Combine"
-    remembers: ClassVar[ir.Memory] = ir.Memory("the points of each group's last time", 0, 1)
     keeps_rows: ClassVar[bool] = True
     gives: ClassVar[Edge] = STREAM
 
@@ -72,6 +71,10 @@ class CombineOp(ir.Op):
     tolerance: int = ir.setting(0)
     max: int = ir.setting(1_000_000)
     own_tags: tuple[str, ...] = ir.setting(())
+
+    @property
+    def remembers(self) -> ir.Memory:
+        return ir.Memory("the points of each group's last time", self.tolerance, 1)
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         tags = None if wanted.tags is None else wanted.tags | self._own(wanted.tags)  # a dimension has no prefix
@@ -118,13 +121,16 @@ class FlattenOp(ir.Op):
     """One point of those of a group with one time; the values of the tags `on` make the names of its fields."""
 
     operator: ClassVar[str] = "Flatten"
-    remembers: ClassVar[ir.Memory] = ir.Memory("the points of each group's last time", 0, 1)
     keeps_rows: ClassVar[bool] = True
 
     on: tuple[str, ...] = ir.setting(())
     delimiter: str = ir.setting(".")
     tolerance: int = ir.setting(0)
     drop_name: bool = ir.setting(False)
+
+    @property
+    def remembers(self) -> ir.Memory:
+        return ir.Memory("the points of each group's last time", self.tolerance, 1)
 
     def needs(self, wanted: ir.Wanted) -> ir.Wanted:
         """Tags come from the groups; any field may make a wanted name, or make a point at all."""

@@ -70,7 +70,7 @@ class GroupByOp(ir.Op):
 
     @property
     def remembers(self) -> ir.Memory | None:
-        return ir.Memory("the batches of the last time", 0, 1) if batch_edge(self) else None
+        return ir.Memory("the batches of the last time, of all groups") if batch_edge(self) else None
 
     @property
     def rowwise(self) -> bool:

@@ -217,10 +217,9 @@ class InfluxQLOp(ir.Op):
         """Kapacitor's node also remembers which kind of values it was made for, which the next values change."""
         if batch_edge(self.inputs[0]):
             return ir.Memory("the kind of the last values", 0, 1)
-        if self.function == "cumulativeSum":
-            return ir.Memory("the sum of each group")
-        last = self.args[0] if self.function == "movingAverage" else 1
-        return ir.Memory("the last points of each group", 0, last)
+        if self.function in ("cumulativeSum", "movingAverage"):  # of the last values, which are added and taken away
+            return ir.Memory("the running sum of each group")
+        return ir.Memory("the last points of each group", 0, 1)
 
     def settings(self) -> dict[str, Any]:
         return {k: v for k, v in super().settings().items() if k != "gives"}

@@ -11,7 +11,7 @@ a second accumulator holds what would be left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -463,6 +463,10 @@ class JoinedFolds(Operator):
             )  # fmt: skip
         group = results[0].row[:emitted].astype(np.int32)
         return self._emit(group, np.full(emitted, AT_THE_END), results)
+
+    def common(self) -> Hashable:
+        """What the nodes of the aggregates were asked for."""
+        return tuple(tuple(fold.node.tolist()) for fold in self.folds)
 
     def apart(self) -> bool:
         """A window that follows on the one before holds a value, and values of one kind leave no choice of reducers,

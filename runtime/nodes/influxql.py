@@ -8,7 +8,7 @@ its first usable value; the kernels in `resolve` find that out for columns that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -176,6 +176,10 @@ class InfluxQL(Operator):
         self.kept_group = np.zeros(0, np.int32)
         self.transform: dict[str, Array] = {}
         self.groups = Groups()  # those of a stream
+
+    def common(self) -> Hashable:
+        """The kinds of values that the node was made for."""
+        return tuple(self.node.tolist())
 
     # Batch edges
 

@@ -306,6 +306,11 @@ class Parquet(Columnar):
                     yield batch, first
                     first += batch.num_rows
 
+    def spans(self) -> list[tuple[int | None, int | None, int]]:
+        """(earliest time, latest time, rows) of the row groups that may hold wanted rows; None where it is not told."""
+        found = [(g, rows) for g, _, rows in self.groups()]
+        return [(*self._times(self.metadata.row_group(g).column(self._at["time"]).statistics), n) for g, n in found]
+
     def groups(self) -> list[RowGroup]:
         """(number, first row, rows) of the row groups that may hold wanted rows, by their statistics."""
         kept, first = [], 0

@@ -16,7 +16,13 @@
 
 from tickc.runtime import Alert, Block, Eval, From, Graph, Source, call, main, pattern, ref
 
-READS = {"measurements": ("a'b\"c",), "tags": None, "fields": ('it\'s "x"', "path"), "where": ()}
+READS = {
+    "measurements": ("a'b\"c",),
+    "tags": None,
+    "fields": ('it\'s "x"', "path"),
+    "where": (),
+    "history": {"alert3": None},
+}
 LINES = {"stream0": (2, 2), "from1_eval2": (3, 7), "alert3": (8, 12)}
 
 

@@ -39,7 +39,13 @@ from tickc.runtime import (
     ref,
 )
 
-READS = {"measurements": ("requests",), "tags": None, "fields": ("latency", "status"), "where": ()}
+READS = {
+    "measurements": ("requests",),
+    "tags": None,
+    "fields": ("latency", "status"),
+    "where": (),
+    "history": {"window6": None, "median7": (0, 1)},
+}
 LINES = {
     "stream0": (2, 2),
     "from1": (3, 5),

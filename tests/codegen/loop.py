@@ -32,7 +32,13 @@ from tickc.runtime import (
 )
 from tickc.runtime.kernel import kernel
 
-READS = {"measurements": ("disk",), "tags": None, "fields": None, "where": ()}
+READS = {
+    "measurements": ("disk",),
+    "tags": None,
+    "fields": None,
+    "where": (),
+    "history": {"derivative2_state_duration3_where4": None},
+}
 LINES = {
     "stream0": (2, 2),
     "from1": (3, 5),

@@ -20,7 +20,13 @@
 
 from tickc.runtime import From, Graph, InfluxDBOut, InfluxQL, Source, TimeWindow, main
 
-READS = {"measurements": ("requests",), "tags": None, "fields": None, "where": ()}
+READS = {
+    "measurements": ("requests",),
+    "tags": None,
+    "fields": None,
+    "where": (),
+    "history": {"window2": (660_000_000_000, 0), "percentile3": (0, 1)},
+}
 LINES = {
     "stream0": (3, 3),
     "from1": (4, 6),

@@ -30,7 +30,7 @@ BOUNDED = {
     "filled": "|window().period(5m).every(1m).align().fillPeriod()|sum('v')",
     "at every point": "|window().period(2m)|max('v')",
     "by count": "|window().periodCount(12).everyCount(1)|mean('v')",
-    "of windows": "|window().period(3m).every(1m).align()|sum('v')|difference('sum')|movingAverage('difference', 4)",
+    "of windows": "|window().period(3m).every(1m).align()|sum('v')|difference('sum')|difference('difference')",
     "sequence": "|derivative('v').nonNegative()|shift(-2m)|window().period(1m).every(30s).align()|last('v')",
 }
 UNBOUNDED = {
@@ -39,6 +39,7 @@ UNBOUNDED = {
     "|eval(lambda: sigma(\"v\")).as('s')": "eval2",
     '|stateDuration(lambda: "v" > 50)': "state_duration2",
     "|cumulativeSum('v')": "cumulativeSum2",
+    "|movingAverage('v', 3)": "movingAverage2",
     "|sample(3)": "sample2",
     '|alert().crit(lambda: "v" > 50)': "alert2",
 }
