@@ -21,6 +21,7 @@ from tickc.runtime.sources.linetext import (
     DIGIT0,
     DIGIT9,
     DOT,
+    EIGHT,
     EQUALS,
     LETTER_E,
     LETTER_F,
@@ -36,6 +37,7 @@ from tickc.runtime.sources.linetext import (
     SPACE,
     TEN,
     ZEROS,
+    byte_of,
     ends_line,
     ends_value,
     enter,
@@ -46,6 +48,7 @@ from tickc.runtime.sources.linetext import (
     look_up,
     not_digits,
     skip_blanks,
+    spelled,
     valid_utf8,
     value_of,
 )
@@ -98,6 +101,7 @@ FLOAT, INT, STRING, BOOL = int(Kind.FLOAT) + 1, int(Kind.INT) + 1, int(Kind.STRI
 
 SPELLINGS = b"t T true True TRUE f F false False FALSE".split()
 BOOLEANS = np.array([(len(b), int.from_bytes(b, "little")) for b in SPELLINGS], np.uint64)  # the five true ones first
+POWER8 = np.uint64(10**8)
 LARGEST = np.uint64((1 << 63) - 1)
 LAST_TIME = (1 << 63) - 2  # InfluxDB keeps the two ends of the range for itself
 
@@ -192,12 +196,43 @@ def bits_of(value):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
+def read_decimal(words, q, d, point, convert, floats):  # type: ignore[no-untyped-def]
+    """The decimal fraction at `q` whose first eight bytes `d` (XORed with ZEROS) are seven digits and the point, as
+    byte `point`: (the bits of its float as i8, end). -1 in place of the bits: it is another number, none, or hard."""
+    mantissa = spelled((d & MASKS[point] | d >> EIGHT & ~MASKS[point]) << EIGHT)
+    places = 7 - point
+    q += 8
+    d = word(words, q) ^ ZEROS
+    n = first_of(not_digits(d))
+    if n == 8:
+        mantissa = mantissa * POWER8 + spelled(d)
+        places += 8
+        q += 8
+        d = word(words, q) ^ ZEROS
+        n = first_of(not_digits(d))
+        if n > 4:  # more than 19 digits
+            return np.int64(-1), q
+    mantissa = mantissa * POWERS[n] + value_of(d, n)
+    c = byte_of(d, n)
+    q += n
+    places += n
+    if not ends_value(c ^ DIGIT0):
+        return np.int64(-1), q
+    if not convert:
+        return np.int64(0), q
+    bits = float_bits(mantissa, -places, floats.powers)
+    if bits < 0 and mantissa <= EXACT:
+        bits = bits_of(np.float64(np.int64(mantissa)) / FLOAT_POWERS[places])
+    return bits, q
+
+
+@bare_kernel
 def begins_number(c):  # type: ignore[no-untyped-def]
     """Whether a value that begins with the byte is read as a number."""
     return (c >= DIGIT0 and c <= DIGIT9) or c in (MINUS, DOT)
 
 
-@bare_kernel
+@bare_routine
 def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
     """The number at `p`: (outcome, kind, its bits as i8, end). Where the outcome is a reason, end is where it stands.
 

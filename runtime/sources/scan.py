@@ -21,7 +21,7 @@ from tickc.runtime.batch import Array
 from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.primitive import word
 from tickc.runtime.routine import bare_routine
-from tickc.runtime.sources.decimals import FLOAT_POWERS, POWERS, U0, U1
+from tickc.runtime.sources.decimals import FLOAT_POWERS, POWERS, SIGN, U0, U1
 from tickc.runtime.sources.linetext import (
     BACKSLASH,
     COMMA,
@@ -93,6 +93,7 @@ from tickc.runtime.sources.linevalues import (
     SERIES,
     STRING,
     begins_number,
+    read_decimal,
     read_number,
     read_time,
     read_word,
@@ -525,7 +526,14 @@ def scan_lines(text, how, cursor, out, series, fields, heads, strings, wanting, 
                             ints[column, row] = -whole if negative else whole
                 else:
                     more = False
-                    if begins_number(buf[p]):
+                    bits = np.int64(-1)
+                    if c == DOT and behind == U0:
+                        bits, e = read_decimal(words, q, d, k, column >= 0, floats)
+                    if bits >= 0:
+                        kind = FLOAT
+                        bits = bits | SIGN if negative else bits
+                        q = e
+                    elif begins_number(buf[p]):
                         outcome, kind, bits, q = read_number(text, p, column >= 0, floats)
                     else:
                         outcome, kind, bits, q, more = read_word(text, p, stop, final, column >= 0, cursor, strings)

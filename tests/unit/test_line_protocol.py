@@ -414,6 +414,32 @@ def test_floats_are_correctly_rounded() -> None:
     assert np.array_equal(rows.fields["v"].data[Kind.FLOAT].view(np.int64), expected.view(np.int64))
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_long_decimals_are_correctly_rounded(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if compiled:
+        monkeypatch.setattr(line_protocol, "INTERPRET", -1)
+        monkeypatch.setattr(line_protocol, "INTERPRET_COLD", -1)
+    rng = np.random.default_rng(4)
+    digits = ["".join(map(str, row)) for row in rng.integers(0, 10, (400, 24)).tolist()]
+    digits += ["0" * 24, "9" * 24, "5" + "0" * 23, "00125" + "0" * 19, "9007199254740993" + "0" * 8]
+    shapes = [(whole, places) for whole in range(9) for places in range(16) if whole or places]
+    texts = [f"{d[:w]}.{d[w : w + n]}" for d in digits for w, n in shapes]
+    texts += [f"-{text}" for text in texts[::7]] + [f"{text}e{len(text) - 9}" for text in texts[::11]]
+    rows = parse_lines("".join(f"m v={text} {i}\n" for i, text in enumerate(texts)))
+    expected = np.array([float(text) for text in texts])
+    assert np.array_equal(rows.fields["v"].data[Kind.FLOAT].view(np.int64), expected.view(np.int64))
+
+
+@pytest.mark.parametrize(
+    "bad", ["1.234567.8", "1.2345678x", "1.2345678i", "1.234567890123456x", "1.2345678-1", "-.-234567"]
+)
+def test_what_begins_as_a_long_decimal(bad: str) -> None:
+    for text in (f"m v={bad} 5\n", f"m v={bad},w=1 5\n"):
+        assert "invalid number" in first_problem(text)
+        assert "invalid number" in first_problem(text, wanted=Wanted(fields=("w",)))
+    assert parse("m v=1.23456789,w=1 5\n", wanted=Wanted(fields=("w",))) == [("m", {}, {"w": 1.0}, 5)]
+
+
 def test_float_bits_says_where_it_cannot_tell() -> None:
     with np.errstate(all="ignore"):
         assert float_bits.function(np.uint64(1), 348, power_table()) == -1
