@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from tickc.runtime.backfill import at_home
 from tickc.runtime.batch import Array, Groups, Pairs, Points, Rows
 from tickc.runtime.dispatch import Slots
 from tickc.runtime.emitted import Dealt, emitted
+from tickc.runtime.events import Events
 from tickc.runtime.expr import Binary, Expr, Frame, Lambda, Literal, Ref, spine
 from tickc.runtime.graph import EXAMPLE_DBRPS, Entry, Graph, Operator, Output, Source, fresh, operators
 from tickc.runtime.kinds import Kind
@@ -298,17 +299,27 @@ class Alike:
             Portion(rows, {name for name, has in self.has.items() if has[i]})
             for i, rows in enumerate(self.rows.tolist())
         ]
-        for found in emitted(self.outputs):
+        outputs = _as_of_one_round(self.outputs)
+        for found in emitted(outputs):
             task = self.task[found.group]
             order = np.argsort(task, kind="stable")
             ends = np.cumsum(np.bincount(task, minlength=len(portions)))
             for i in np.unique(task).tolist():
                 portions[i].sinks.append(found.dealt(order[ends[i - 1] if i else 0 : ends[i]]))
-        for output in self.outputs:
+        for output in outputs:
             if output.kind == "alert":
                 for i, level in zip(self.task[_points(output).group].tolist(), output.payload.levels):
                     portions[i].levels[level] += 1
         return portions
+
+
+def _as_of_one_round(outputs: Sequence[Output]) -> list[Output]:
+    """The same, what one operator sent to one sink put together: texts are made for many rows at once."""
+    sent: dict[tuple[str, str, int], list[Output]] = defaultdict(list)
+    for output in outputs:
+        sent[output.kind, output.name, output.place].append(output)
+    of = {"alert": Events.concat, "httpOut": Points.concat}
+    return [replace(some[0], payload=of[kind]([o.payload for o in some])) for (kind, *_), some in sent.items()]
 
 
 def _points(output: Output) -> Points:

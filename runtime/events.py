@@ -307,6 +307,19 @@ class Events:
             self.texts,
         )
 
+    @staticmethod
+    def concat(parts: Sequence[Events]) -> Events:
+        """All events of parts, of one alert on points."""
+        arrays = ((part.time, part.level, part.previous, part.duration) for part in parts)
+        return Events(
+            Points.concat([part.data for part in parts if isinstance(part.data, Points)]),
+            Rows.concat([part.point for part in parts]),
+            *map(np.concatenate, zip(*arrays)),
+            Text.concat([part.id for part in parts]),
+            parts[0].recoverable,
+            parts[0].texts,
+        )
+
     def _column(self, name: str) -> Sequence[Any] | None:
         """The values of a name of the record, or of a member of a map (`Fields.x`, None where it is missing); None
         where only whole records tell."""
