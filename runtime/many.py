@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 Guarded = Callable[..., None]
 HELD = 256 << 20  # bytes of rows that may wait to be written, of all tasks
-IN_STEP = 64  # tasks that are finished together
+IN_STEP = 256  # tasks that are finished together
 TELLING = 8  # threads that finish tasks which others are told of: most of it is waiting for them
 
 
