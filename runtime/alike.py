@@ -318,7 +318,7 @@ def _as_of_one_round(outputs: Sequence[Output]) -> list[Output]:
     sent: dict[tuple[str, str, int], list[Output]] = defaultdict(list)
     for output in outputs:
         sent[output.kind, output.name, output.place].append(output)
-    of = {"alert": Events.concat, "httpOut": Points.concat}
+    of: Mapping[str, Callable[[Any], Any]] = {"alert": Events.concat, "httpOut": Points.concat}
     return [replace(some[0], payload=of[kind]([o.payload for o in some])) for (kind, *_), some in sent.items()]
 
 

@@ -310,11 +310,13 @@ class Events:
     @staticmethod
     def concat(parts: Sequence[Events]) -> Events:
         """All events of parts, of one alert on points."""
-        arrays = ((part.time, part.level, part.previous, part.duration) for part in parts)
         return Events(
             Points.concat([part.data for part in parts if isinstance(part.data, Points)]),
             Rows.concat([part.point for part in parts]),
-            *map(np.concatenate, zip(*arrays)),
+            np.concatenate([part.time for part in parts]),
+            np.concatenate([part.level for part in parts]),
+            np.concatenate([part.previous for part in parts]),
+            np.concatenate([part.duration for part in parts]),
             Text.concat([part.id for part in parts]),
             parts[0].recoverable,
             parts[0].texts,
