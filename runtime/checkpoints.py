@@ -20,7 +20,7 @@ from tickc.runtime.sinks.files import whole_file
 from tickc.runtime.snapshot import read, write
 
 MANIFEST = "manifest.json"
-FORMAT = 1  # of the manifest and the state
+FORMAT = 2  # of the manifest and the state
 EVERY = 60.0  # seconds between two checkpoints, where nobody says
 SHARE = 20  # a checkpoint may cost this part of the time before it
 CANNOT = "the run that was broken off cannot be gone on with"

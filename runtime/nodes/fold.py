@@ -36,7 +36,7 @@ from tickc.runtime.nodes.window import (
     first_emission,
     floor_to,
     grown,
-    ring_insert,
+    ring_insert_many,
 )
 from tickc.runtime.prefetch import LINE, prefetch, rows_ahead
 from tickc.runtime.team import ALONE
@@ -111,24 +111,6 @@ def settle(state, g, counter):  # type: ignore[no-untyped-def]
     state[g, FIRST_ACC + counter] += state[g, TAKEN]
     state[g, TAKEN] = 0
     state[g, MAY_TAKE] = 0
-
-
-@bare_kernel
-def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
-    """`ring_insert` for all insertions since the last purge."""
-    n = state[g, NEW]
-    if n <= state[g, CAP] - state[g, SIZE]:  # no growth, at most one wrap
-        stop = state[g, STOP] + n
-        if stop <= state[g, CAP]:
-            state[g, LEN] = max(state[g, LEN], stop)
-        else:
-            state[g, LEN] = state[g, CAP]
-            stop -= state[g, CAP]
-        state[g, STOP] = stop
-        state[g, SIZE] += n
-    else:
-        for _ in range(n):
-            ring_insert(state, g)
 
 
 @bare_kernel

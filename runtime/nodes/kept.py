@@ -8,14 +8,15 @@ columns and index stand in files (runtime/rooms.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tickc.runtime.batch import DTYPES, STRING, Array, Column, Growing, Rows, Text, Vocabulary
 from tickc.runtime.graph import Operator
-from tickc.runtime.kernel import kernel
+from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.kinds import Kind
 from tickc.runtime.rooms import Rooms
 from tickc.runtime.snapshot import Unchanging
@@ -24,82 +25,99 @@ SLACK = 1024  # rows that may be gone before it is worth to move the others
 PIECE = 1 << 20  # rows that are moved at once
 LEAST_GIVEN, MOST_GIVEN = 1 << 17, 1 << 22  # rows that slices given out together may cover at most, by the budget
 BYTES_GIVEN = 128  # of memory that the operators behind take for each of them
+ENDLESS = 2**63 - 1
+
+Chosen = Callable[[], "Array | None"]  # gives an index
 
 
-@kernel
-def room_wanted(group, heads, ends, filled):  # type: ignore[no-untyped-def]
-    """Count the rows of each group into `filled`, and mark the groups with too little room by negative `ends`; returns
-    the room in the index that they want."""
+@bare_kernel
+def room_wanted(group, heads, ends, filled, moving):  # type: ignore[no-untyped-def]
+    """Count rows of groups i4[n] into `filled`. Returns how much of the index the groups want that have too little room
+    for them, and how many those are; they are written to `moving`."""
+    moved = 0
     for i in range(group.size):
-        filled[group[i]] += 1
+        g = group[i]
+        filled[g] += 1
+        if filled[g] > ends[g]:
+            ends[g] = ENDLESS
+            moving[moved] = g
+            moved += 1
     wanted = 0
-    for i in range(group.size):
-        g = group[i]
-        if ends[g] >= 0 and filled[g] > ends[g]:
-            wanted += 2 * (filled[g] - heads[g])
-            ends[g] = -1
-    return wanted
+    for k in range(moved):
+        g = moving[k]
+        wanted += 2 * (filled[g] - heads[g])
+    return wanted, moved
 
 
-@kernel
-def enter(group, first, index, used, heads, tails, ends, filled):  # type: ignore[no-untyped-def]
-    """List the rows first, first + 1, … of groups i4[n] behind `tails`, after `room_wanted`; returns how much of the
-    index is used then."""
-    for i in range(group.size):
-        g = group[i]
-        if ends[g] < 0:
-            shift = used - heads[g]
-            for k in range(heads[g], tails[g]):
-                index[k + shift] = index[k]
-            used += 2 * (filled[g] - heads[g])
-            ends[g] = used
-            heads[g] += shift
-            tails[g] += shift
-            filled[g] += shift
-    for i in range(group.size - 1, -1, -1):
-        g = group[i]
-        filled[g] -= 1
-        index[filled[g]] = first + i
+@bare_kernel
+def move_runs(moving, index, used, heads, tails, ends, filled):  # type: ignore[no-untyped-def]
+    """Move the runs of groups to the end of what is used of the index, each with room for twice as many rows as
+    `filled` asks for; returns how much is used then."""
+    for i in range(moving.size):
+        g = moving[i]
+        shift = used - heads[g]
+        for k in range(heads[g], tails[g]):
+            index[k + shift] = index[k]
+        used += 2 * (filled[g] - heads[g])
+        ends[g] = used
+        heads[g] += shift
+        tails[g] += shift
+        filled[g] += shift
     return used
 
 
-@kernel
-def owners(index, heads, tails, owner):  # type: ignore[no-untyped-def]
-    """Write the group of each listed row into `owner`."""
+@bare_kernel
+def list_row(row, g, index, tails):  # type: ignore[no-untyped-def]
+    """List a row that was appended behind those of its group."""
+    index[tails[g]] = row
+    tails[g] += 1
+
+
+@bare_kernel
+def list_rows(group, first, index, tails):  # type: ignore[no-untyped-def]
+    """List the rows first, first + 1, … of groups i4[n]."""
+    for i in range(group.size):
+        list_row(first + i, group[i], index, tails)
+
+
+@bare_kernel
+def owners(index, heads, tails, first, owner):  # type: ignore[no-untyped-def]
+    """Write the group of each listed row into `owner`, in which that of the row `first` stands first."""
     for g in range(heads.size):
         for k in range(heads[g], tails[g]):
-            owner[index[k]] = g
+            owner[index[k] - first] = g
 
 
-@kernel
-def covered(group, start, stop, spans, most):  # type: ignore[no-untyped-def]
+@bare_kernel
+def covered(group, start, stop, spans, most, runs):  # type: ignore[no-untyped-def]
     """How many slices of groups to take together, so that they cover no more than `most` places of the index unless one
-    alone does, and how many they cover. spans: i8[groups, 3], zeros; of each group that occurs, the number of the first
-    and of the last of its slices, from 1."""
+    alone does, how many they cover, and in how many runs, which are written to runs: i8[m, 2]. The slices are moved to
+    where they are once the runs stand one behind the other.
+
+    spans: i8[groups, 3], zeros, in which the number of the first and of the last slice of each group are noted, from 1.
+    """
+    count = group.size
     total = 0
     for e in range(group.size):
         g = group[e]
         more = stop[e] - (start[e] if spans[g, 0] == 0 else stop[spans[g, 1] - 1])
         if e > 0 and total + more > most:
-            return e, total
+            count = e
+            break
         if spans[g, 0] == 0:
             spans[g, 0] = e + 1
         spans[g, 1] = e + 1
         total += more
-    return group.size, total
-
-
-@kernel
-def gather(group, start, stop, spans, index, out):  # type: ignore[no-untyped-def]
-    """Copy what slices cover from `index` to `out`, and move the slices there; `spans` of `covered` are zeros again."""
     used = 0
-    for e in range(group.size):
+    known = 0
+    for e in range(count):
         g = group[e]
         if spans[g, 0] == e + 1:
             begin = start[e]
             end = stop[spans[g, 1] - 1]
-            for k in range(begin, end):
-                out[used + k - begin] = index[k]
+            runs[known, 0] = begin
+            runs[known, 1] = end
+            known += 1
             spans[g, 2] = used - begin
             used += end - begin
         shift = spans[g, 2]
@@ -108,12 +126,30 @@ def gather(group, start, stop, spans, index, out):  # type: ignore[no-untyped-de
             spans[g, 1] = 0
         start[e] += shift
         stop[e] += shift
+    return count, total, known
+
+
+@bare_kernel
+def copy_runs(runs, index, out):  # type: ignore[no-untyped-def]
+    """Write runs of the index, one behind the other. runs: i8[m, 2], where each begins and ends."""
+    used = 0
+    for j in range(runs.shape[0]):
+        for k in range(runs[j, 0], runs[j, 1]):
+            out[used] = index[k]
+            used += 1
+
+
+def copied(runs: Array, index: Array, total: int) -> Array:
+    """i8[total]: what `copy_runs` writes."""
+    out = np.empty(total, np.int64)
+    copy_runs(runs, index, out)
+    return out
 
 
 class Kept:
     """The rows that a node keeps of each group. heads, tails: i8[groups], a group's rows are those at
-    index[heads[g]:tails[g]], in order of arrival. Who uses it moves them: the heads where rows go, the tails over rows
-    that were appended."""
+    index[heads[g]:tails[g]], in order of arrival. Who uses it moves them: the heads where rows go, the tails where it
+    lists rows that were appended (`list_row`)."""
 
     def __init__(self, owner: Operator) -> None:
         """owner: whose rows they are; its `budget` may be in memory."""
@@ -127,7 +163,7 @@ class Kept:
         self.used = 0  # of the index
         self.heads, self.tails = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
         self._ends = np.zeros(groups, np.int64)  # of each group's room
-        self._filled = np.zeros(groups, np.int64)  # the tails, between two rounds
+        self._filled = np.zeros(groups, np.int64)  # the tails, once all rows that were appended are listed
         self._spans = np.zeros((groups, 3), np.int64)
         self._look = SLACK  # rows in the buffer at which to look how many are gone
 
@@ -141,26 +177,24 @@ class Kept:
         return self.buffer.time.values
 
     def append(self, rows: Rows, group: Array, groups: int) -> int:
-        """Let rows of groups i4[n] follow, listed behind the tails; the place of the first of them."""
+        """Let rows of groups i4[n] follow, with room behind the tails to list them; the place of the first of them."""
         self.reserve(groups)
-        wanted = room_wanted(group, self.heads, self._ends, self._filled)
+        moving = np.empty(min(len(group), groups), np.int32)
+        wanted, moved = room_wanted(group, self.heads, self._ends, self._filled, moving)
         if self.used + wanted > len(self.index):
             index = self.rooms.empty(max(self.used + wanted, 2 * len(self.index)), self.index.dtype)
             index[: self.used] = self.index[: self.used]
             self.rooms.release(self.index)
             self.index = index
+        self.used = move_runs(
+            moving[:moved], self.index, self.used, self.heads, self.tails, self._ends, self._filled
+        )  # fmt: skip
         first = len(self.buffer)
-        self.used = enter(group, first, self.index, self.used, self.heads, self.tails, self._ends, self._filled)
         self.buffer.append(rows)
         return first
 
-    def settle(self, group: Array) -> None:
-        """End a round in which rows of these groups came: the tails are where their rows end. Moves the rows together
-        where many are gone."""
-        if len(group) > len(self.tails):
-            self._filled[:] = self.tails
-        else:
-            self._filled[group] = self.tails[group]
+    def settle(self) -> None:
+        """End a round, in which all rows that came were listed. Moves the rows together where many are gone."""
         self.rooms.rest()
         if len(self.buffer) < self._look:
             return
@@ -171,7 +205,7 @@ class Kept:
 
     def _move(self) -> None:
         """Move the kept rows together."""
-        rows, owner = self.buffer.rows(), self._owner()
+        rows, owner = self._rows()
         self._clear(len(self.heads))
         self._take_over(rows, owner)
 
@@ -181,37 +215,39 @@ class Kept:
         for begin in range(0, len(owner), PIECE):
             places = begin + np.flatnonzero(owner[begin : begin + PIECE] >= 0)
             if len(places):
-                self.append(rows.take(places), owner[places], groups)
-                self.tails += np.bincount(owner[places], minlength=groups)
-                self._filled[:] = self.tails
+                own, low, high = owner[places], int(places[0]), int(places[-1]) + 1
+                whole = len(places) == high - low
+                first = self.append(rows.take(slice(low, high) if whole else places), own, groups)
+                list_rows(own, first, self.index, self.tails)
 
-    def _owner(self) -> Array:
-        """i4[n]: the group of each row that stands here, -1 of those that are gone."""
-        owner = self.rooms.empty(len(self.buffer), np.dtype(np.int32))
+    def _rows(self) -> tuple[Rows, Array]:
+        """The rows from the first that is kept on, and the group of each (i4[n], -1 of those that are gone)."""
+        heads = self.heads[self.heads < self.tails]
+        first = int(self.index[heads].min(initial=len(self.buffer)))
+        owner = self.rooms.empty(len(self.buffer) - first, np.dtype(np.int32))
         owner[:] = -1
-        owners(self.index, self.heads, self.tails, owner)
-        return owner
+        owners(self.index, self.heads, self.tails, first, owner)
+        return self.buffer.rows(slice(first, None)), owner
 
-    def slices(
-        self, group: Array, start: Array, stop: Array
-    ) -> Iterator[tuple[slice, Rows, Array | None, Array, Array]]:
-        """What slices of the index cover, in parts that memory can hold: which slices, their rows, an index into
-        those or None where they stand as listed, and the slices in it.
+    def slices(self, group: Array, start: Array, stop: Array) -> Iterator[tuple[slice, Rows, Chosen, Array, Array]]:
+        """What slices of the index cover, in parts that memory can hold: which slices, their rows, what gives an index
+        into those (None where they stand as listed), and the slices in it.
 
-        group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one.
+        group: i4[m]; start, stop: i8[m]; of one group, neither begins nor ends before an earlier one. The index may be
+        asked for when the next round has begun.
         """
         most = min(max(self.owner.budget // BYTES_GIVEN, LEAST_GIVEN), MOST_GIVEN)
         begin = 0
         while begin < len(group):
-            some, first, last = group[begin:], start[begin:], stop[begin:]
-            count, total = covered(some, first, last, self._spans, most)
-            some, first, last = some[:count], first[:count].copy(), last[:count].copy()
-            index = np.empty(total, np.int64)
-            gather(some, first, last, self._spans, self.index, index)
+            some, first, last = group[begin:], start[begin:].copy(), stop[begin:].copy()
+            runs = np.empty((len(some), 2), np.int64)
+            count, total, known = covered(some, first, last, self._spans, most, runs)
+            index = partial(copied, runs[:known].copy(), self.index, total)
             whole = 2 * total >= len(self.buffer) and not self.rooms.beyond
-            rows = self.buffer.rows() if whole else self.buffer.rows(index)
+            rows = self.buffer.rows() if whole else self.buffer.rows(index())
+            chosen: Chosen = index if whole else lambda: None
             self.rooms.rest()
-            yield slice(begin, begin + count), rows, index if whole else None, first, last
+            yield slice(begin, begin + count), rows, chosen, first[:count], last[:count]
             begin += count
 
     def forget(self, codes: Array) -> None:
@@ -229,7 +265,7 @@ class Kept:
 
     def snapshot(self) -> Any:
         """The rows, the group of each (i4[n], -1 of those that are gone), and how many groups there is room for."""
-        return Unchanging([self.buffer.rows(), self._owner(), len(self.heads)])
+        return Unchanging([*self._rows(), len(self.heads)])
 
     def restore(self, saved: Any) -> None:
         rows, owner, groups = saved

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,13 @@ from tickc.runtime.batch import BARRIER, DELETE, Array, Batch, Groups, Marks, Po
 from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kernel import bare_kernel
 from tickc.runtime.nodes.group import first_rows
-from tickc.runtime.nodes.kept import Kept
+from tickc.runtime.nodes.kept import Chosen, Kept, list_row
 from tickc.runtime.nodes.stream import YEAR_ONE
 from tickc.runtime.prefetch import LINE
 
-# columns of the per-group i8 state of a time window
-NEXT, CAP, LEN, START, STOP, SIZE, OPEN, NEW = range(8)  # NEW: points since the last emission
+# columns of the per-group i8 state of a time window; NEW: points since the last purge, which the ring's indices (CAP to
+# SIZE) have not been moved over yet
+NEXT, CAP, LEN, START, STOP, SIZE, OPEN, NEW = range(8)
 
 
 @bare_kernel
@@ -61,6 +64,24 @@ def ring_insert(state, g):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
+def ring_insert_many(state, g):  # type: ignore[no-untyped-def]
+    """`ring_insert` for all insertions since the last purge (NEW)."""
+    n = state[g, NEW]
+    if n <= state[g, CAP] - state[g, SIZE]:  # no growth, at most one wrap
+        stop = state[g, STOP] + n
+        if stop <= state[g, CAP]:
+            state[g, LEN] = max(state[g, LEN], stop)
+        else:
+            state[g, LEN] = state[g, CAP]
+            stop -= state[g, CAP]
+        state[g, STOP] = stop
+        state[g, SIZE] += n
+    else:
+        for _ in range(n):
+            ring_insert(state, g)
+
+
+@bare_kernel
 def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-def]
     """Drop the points before `limit` from the front as windowTimeBuffer.purge does; returns the new head.
 
@@ -88,11 +109,30 @@ def ring_purge(state, g, time, index, head, limit):  # type: ignore[no-untyped-d
 
 
 @bare_kernel
+def end_window(  # type: ignore[no-untyped-def]
+    t, g, row, time, index, heads, tails, state, period, every, offset, align, out_start, out_stop, out_tmax, out_row,
+    emitted,
+):  # fmt: skip
+    """Write the window of group g that ends at time t as emission `emitted`, and set when the next one will."""
+    limit = t - period + 1 if every == 0 else state[g, NEXT] - period
+    ring_insert_many(state, g)
+    heads[g] = ring_purge(state, g, time, index, heads[g], limit)
+    out_start[emitted] = heads[g]
+    out_stop[emitted] = tails[g]
+    out_tmax[emitted] = t if every == 0 else state[g, NEXT]
+    out_row[emitted] = row
+    state[g, NEW] = 0
+    state[g, NEXT] = t if every == 0 else t + every
+    if align and every > 0:
+        state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
+
+
+@bare_kernel
 def time_windows(  # type: ignore[no-untyped-def]
     time, group, index, heads, tails, state, first, period, every, offset, align, fill, out_start, out_stop,
     out_tmax, out_row,
 ):  # fmt: skip
-    """Slices of the windows that rows of groups i4[n] complete.
+    """List rows of groups i4[n], and the slices of the windows that they complete.
 
     time: i8[all], where the rows stand from `first` on; index: where those of each group stand, in order of arrival;
     heads, tails: i8[groups], each group's part of it. state: i8[groups, 8]. Writes a slice of `index`, the batch time
@@ -106,25 +146,17 @@ def time_windows(  # type: ignore[no-untyped-def]
             state[g, OPEN] = 1
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
         if every == 0:
-            ring_insert(state, g)
+            list_row(first + i, g, index, tails)
             state[g, NEW] += 1
-            tails[g] += 1
         if t >= state[g, NEXT]:
-            limit = t - period + 1 if every == 0 else state[g, NEXT] - period
-            heads[g] = ring_purge(state, g, time, index, heads[g], limit)
-            out_start[emitted] = heads[g]
-            out_stop[emitted] = tails[g]
-            out_tmax[emitted] = t if every == 0 else state[g, NEXT]
-            out_row[emitted] = i
+            end_window(
+                t, g, i, time, index, heads, tails, state, period, every, offset, align, out_start, out_stop, out_tmax,
+                out_row, emitted,
+            )  # fmt: skip
             emitted += 1
-            state[g, NEW] = 0
-            state[g, NEXT] = t if every == 0 else t + every
-            if align and every > 0:
-                state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
         if every != 0:
-            ring_insert(state, g)
+            list_row(first + i, g, index, tails)
             state[g, NEW] += 1
-            tails[g] += 1
     return emitted
 
 
@@ -142,29 +174,25 @@ def windows_at(  # type: ignore[no-untyped-def]
             state[g, OPEN] = 1
             state[g, NEXT] = first_emission(t, period, every, offset, align, fill)
         if t >= state[g, NEXT]:
-            limit = t - period + 1 if every == 0 else state[g, NEXT] - period
-            heads[g] = ring_purge(state, g, time, index, heads[g], limit)
-            out_start[emitted] = heads[g]
-            out_stop[emitted] = tails[g]
-            out_tmax[emitted] = t if every == 0 else state[g, NEXT]
-            out_row[emitted] = i
+            end_window(
+                t, g, i, time, index, heads, tails, state, period, every, offset, align, out_start, out_stop, out_tmax,
+                out_row, emitted,
+            )  # fmt: skip
             emitted += 1
-            state[g, NEW] = 0
-            state[g, NEXT] = t if every == 0 else t + every
-            if align and every > 0:
-                state[g, NEXT] = floor_to(state[g, NEXT], every, offset)
     return emitted
 
 
 @bare_kernel
-def count_windows(group, heads, tails, state, period, every, fill, out_start, out_stop, out_row):  # type: ignore[no-untyped-def]
+def count_windows(  # type: ignore[no-untyped-def]
+    group, index, heads, tails, state, first, period, every, fill, out_start, out_stop, out_row
+):  # fmt: skip
     """As `time_windows` for windows by count; state: i8[groups, 2], points so far and the next emission."""
     emitted = 0
     for i in range(group.size):
         g = group[i]
         if state[g, 1] == 0:
             state[g, 1] = period if fill else every
-        tails[g] += 1
+        list_row(first + i, g, index, tails)
         state[g, 0] += 1
         if state[g, 0] == state[g, 1]:
             state[g, 1] += every
@@ -274,18 +302,18 @@ class _Window(Operator):
         self.groups = Groups()  # those of the input
 
     def _enter(self, batch: Points) -> tuple[Array, int]:
-        """Let the rows of a batch stand behind those that are kept: their groups, and where they begin."""
+        """Let the rows of a batch stand behind those that are kept, but not be listed: their groups, and the first."""
         self.groups = batch.groups
         self.names.learn(batch.group, batch.groups, batch.rows.name)
         self.state = grown(self.state, len(batch.groups))
         group = np.ascontiguousarray(batch.group)
         return group, self.kept.append(batch.rows, group, len(batch.groups))
 
-    def _emit(self, start: Array, stop: Array, tmax: Array, group: Array, seq: Array) -> Iterable[Batch]:
+    def _emit(self, start: Array, stop: Array, tmax: Array, group: Array, seq: Array) -> Iterable[Any]:
         name = self.names.of(group)
-        for some, rows, index, first, last in self.kept.slices(group, start, stop):
-            own = group[some], self.groups, name.take(some), seq[some]
-            yield Segments(rows, first, last, tmax[some], *own, index=index)
+        for some, rows, chosen, first, last in self.kept.slices(group, start, stop):
+            batch = Segments(rows, first, last, tmax[some], group[some], self.groups, name.take(some), seq[some])
+            yield from self.later(partial(_indexed, batch, chosen))
 
     def forget(self, codes: Array, groups: Groups) -> None:
         self.names.forget(codes, groups)
@@ -293,6 +321,11 @@ class _Window(Operator):
         self.kept.forget(codes)
         self.state = grown(self.state, len(groups))
         self.state[codes] = 0
+
+
+def _indexed(batch: Segments, chosen: Chosen) -> Iterable[Batch]:
+    """A batch with the index that `chosen` gives."""
+    yield replace(batch, index=chosen())
 
 
 class TimeWindow(_Window):
@@ -313,7 +346,7 @@ class TimeWindow(_Window):
         )
         start, stop, tmax, row = out[:, :emitted]
         yield from self._emit(start, stop, tmax, group[row], batch.seq[row])
-        kept.settle(group)
+        kept.settle()
 
     def _rule(self) -> tuple[int, int, int, bool, bool]:
         offset = YEAR_ONE % self.every if self.every else 0
@@ -344,7 +377,7 @@ class TimeWindow(_Window):
         )
         start, stop, tmax, row = out[:, :emitted]
         yield from self._emit(start, stop, tmax, group[row], seq[row])
-        kept.settle(group)
+        kept.settle()
 
 
 class CountWindow(_Window):
@@ -355,15 +388,16 @@ class CountWindow(_Window):
         self.period, self.every, self.fill_period = period_count, every_count, fill_period
 
     def points(self, batch: Points) -> Iterable[Batch]:
-        group, _ = self._enter(batch)
+        group, first = self._enter(batch)
         out = np.empty((3, len(group)), np.int64)
         kept = self.kept
         emitted = count_windows(
-            group, kept.heads, kept.tails, self.state, self.period, self.every, self.fill_period, *out
-        )
+            group, kept.index, kept.heads, kept.tails, self.state, first, self.period, self.every, self.fill_period,
+            *out,
+        )  # fmt: skip
         start, stop, row = out[:, :emitted]
         yield from self._emit(start, stop, self._last(stop), group[row], batch.seq[row])
-        kept.settle(group)
+        kept.settle()
 
     def _last(self, stop: Array) -> Array:
         """i8[m] ns: the times of the last rows of slices."""

@@ -12,7 +12,7 @@ from tickc.runtime import rooms
 from tickc.runtime.batch import Column, Rows, Text
 from tickc.runtime.graph import Operator
 from tickc.runtime.nodes import kept as module
-from tickc.runtime.nodes.kept import Kept
+from tickc.runtime.nodes.kept import Kept, list_rows
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.snapshot import freeze, thaw
 
@@ -73,13 +73,13 @@ def test_as_lists_would(monkeypatch: pytest.MonkeyPatch, seed: int, budget: int)
         assert kept.time[first : first + n].tolist() == [p[0] for p in entering]
         for g, point in zip(group.tolist(), entering):
             lists[g].append(point if with_other else (*point[:3], None))
-            kept.tails[g] += 1
+        list_rows(group, first, kept.index, kept.tails)
         for g in chance.sample(range(groups), 3):
             gone = chance.randint(0, len(lists[g]))
             kept.heads[g] += gone
             del lists[g][:gone]
         check_slices(kept, lists, chance)
-        kept.settle(group)
+        kept.settle()
         if round_ % 20 == 10:
             kept.forget(np.array([0, 3]))
             lists[0].clear()
@@ -100,7 +100,8 @@ def check_slices(kept: Kept, lists: list[list[Point]], chance: random.Random) ->
     group = np.array([g for g, _, _ in wanted], np.int32)
     start = np.array([kept.heads[g] + a for g, a, _ in wanted], np.int64)
     stop = np.array([kept.heads[g] + b for g, _, b in wanted], np.int64)
-    for which, rows, index, first, last in kept.slices(group, start, stop):
+    for which, rows, chosen, first, last in kept.slices(group, start, stop):
+        index = chosen()
         for (g, a, b), begin, end in zip(wanted[which], first.tolist(), last.tolist()):
             places = np.arange(begin, end) if index is None else index[begin:end]
             assert points(rows, places) == lists[g][a:b]
@@ -120,10 +121,10 @@ def test_what_is_gone_does_not_pile_up() -> None:
     kept = new()
     group = np.arange(1000, dtype=np.int32) % 10
     for round_ in range(60):
-        kept.append(batch([(i, f"t{round_}", f"s{round_}.{i}", None) for i in range(1000)], False, True), group, 10)
-        kept.tails += 100
+        rows = batch([(i, f"t{round_}", f"s{round_}.{i}", None) for i in range(1000)], False, True)
+        list_rows(group, kept.append(rows, group, 10), kept.index, kept.tails)
         kept.heads[:] = kept.tails - (150 if round_ else 100)
-        kept.settle(group)
+        kept.settle()
     assert len(kept) == 1500
     assert len(kept.buffer) < 5000
     assert len(kept.index) < 20_000
