@@ -33,6 +33,7 @@ from tickc.runtime.graph import AT_THE_END, Operator
 from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes import reducers as r
 from tickc.runtime.nodes import transforms as t
+from tickc.runtime.nodes.block import select as columns
 from tickc.runtime.nodes.common import no_text
 from tickc.runtime.nodes.group import Retagging
 from tickc.runtime.nodes.resolve import (
@@ -103,7 +104,8 @@ class Slices:
 class Ranks:
     """The values of given ranks (i8[m], -1 for none) in slices, found without sorting; `rows` tells where they stand.
 
-    key, lower, below, equal: i8[m] as `reducers.ranked` has them, of no meaning where there is a NaN in the column.
+    key, below, equal: i8[m] as `reducers.ranked` has them, of no meaning where there is a NaN in the column. keyed:
+    whether there is neither that nor a -0, so that the key tells the value.
     """
 
     def __init__(self, values: Array, slices: Slices, rank: Array) -> None:
@@ -117,14 +119,20 @@ class Ranks:
             self.keys = values if self.index is None else values[self.index]
         m = len(slices)
         self.longest = int((self.stop - self.start).max(initial=0))
-        self.key, self.lower, self.below, self.equal = (np.zeros(m, np.int64) for _ in range(4))
+        self.keyed = not self.nan and not self.negative_zero
+        self.key, self.below, self.equal = (np.zeros(m, np.int64) for _ in range(3))
         if not self.nan:
-            owners = int(slices.group.max(initial=0)) + 1
-            guess, reach = np.zeros(owners, np.int64), np.zeros(owners, np.int64)
+            last = np.zeros((int(slices.group.max(initial=0)) + 1, 5), np.int64)
             r.ranked(
-                self.keys, self.start, self.stop, slices.group, rank, guess, reach, np.empty(self.longest, np.int64),
-                self.key, self.lower, self.below, self.equal,
+                self.keys, self.start, self.stop, slices.group, rank, last, np.empty(self.longest, np.int64),
+                self.key, self.below, self.equal,
             )  # fmt: skip
+
+    def lower(self) -> Array:
+        """i8[m]: the largest key of each slice that is smaller than `key`, or that itself where none is."""
+        out = np.empty(len(self.key), np.int64)
+        r.lower_keys(self.keys, self.start, self.stop, self.key, self.below, out)
+        return out
 
     def rows(self, *, exact: bool, release: int = 0) -> Array:
         """i8[m]: a row that holds each value, -1 for none; `exact`: the one that Go's sort puts at the rank."""
@@ -448,7 +456,14 @@ class InfluxQL(Operator):
     def _select(self, slices: Slices, groups: Groups) -> Iterable[Points]:
         row = np.empty(len(slices), np.int64)
         for places, kind, part in self._by_kind(slices):
-            picked = self._pick(part, kind, groups)
+            if self.function == "percentile":
+                ranks, any_row_does = self._ranks(part, kind), self._any_row_does(part.rows, groups)
+                if any_row_does and ranks.keyed and places is None:
+                    yield from self._ranked(slices, groups, ranks, kind)
+                    return
+                picked = ranks.rows(exact=not any_row_does or not ranks.keyed)
+            else:
+                picked = self._pick(part, kind)
             if places is None:
                 row = picked
                 break
@@ -468,6 +483,16 @@ class InfluxQL(Operator):
         if self.own_tags:
             group, groups = self.retagging.encode(group, groups, rows, self.own_tags), self.retagging.groups
         yield Points(rows, group, groups, slices.seq)
+
+    def _ranked(self, slices: Slices, groups: Groups, ranks: Ranks, kind: Kind) -> Iterable[Points]:
+        """The points of which only the value hangs on the row that is selected, which so need not be looked for."""
+        key = ranks.key
+        if not (ranks.rank >= 0).all():
+            slices, key = slices.take(ranks.rank >= 0), key[ranks.rank >= 0]
+        if len(slices):
+            column = Column.of(kind, key_values(key) if kind is Kind.FLOAT else key)
+            points = self._points(slices, groups, slices.time, column)
+            yield points.with_rows(columns(points.rows, tuple(slices.rows.tags), None))
 
     def groups_behind(self, groups: Groups) -> Groups:
         return self.retagging.groups if self.own_tags else groups
@@ -660,27 +685,27 @@ class InfluxQL(Operator):
                 )  # fmt: skip
         return np.flatnonzero(emits), out_time[emits], Column.of(out_kind, out[emits])
 
-    def _pick(self, slices: Slices, kind: Kind, groups: Groups) -> Array:
-        """i8[m]: the row that a selector takes from each slice, -1 for none."""
-        start, stop = slices.start, slices.stop
+    def _pick(self, slices: Slices, kind: Kind) -> Array:
+        """i8[m]: the row that a selector other than percentile takes from each slice, -1 for none."""
         out = np.empty(len(slices), np.int64)
         column = slices.rows.field(self.field)
-        if self.function != "percentile":
-            reduce = {"first": r.first_rows, "last": r.last_rows, "min": r.min_rows, "max": r.max_rows}[self.function]
-            keys = order_keys(column, kind, false_first=self.function == "first")
-            reduce(keys, slices.rows.time, slices.index, start, stop, out)
-            return out
-        values = data_of(column, kind)
-        rank = np.floor((stop - start) * np.float64(self.args[0]) / 100.0 + 0.5)
-        inside = (rank >= 1.0) & (rank <= stop - start)
-        rank = np.where(inside, rank, 0.0).astype(np.int64) - 1
-        ranks = Ranks(values, slices, rank)
-        return ranks.rows(exact=ranks.negative_zero or not self._any_row_does(slices.rows, groups))
+        reduce = {"first": r.first_rows, "last": r.last_rows, "min": r.min_rows, "max": r.max_rows}[self.function]
+        keys = order_keys(column, kind, false_first=self.function == "first")
+        reduce(keys, slices.rows.time, slices.index, slices.start, slices.stop, out)
+        return out
+
+    def _ranks(self, slices: Slices, kind: Kind) -> Ranks:
+        """What percentile selects from each slice."""
+        sizes = slices.stop - slices.start
+        rank = np.floor(sizes * np.float64(self.args[0]) / 100.0 + 0.5)
+        rank = np.where((rank >= 1.0) & (rank <= sizes), rank, 0.0).astype(np.int64) - 1
+        return Ranks(data_of(slices.rows.field(self.field), kind), slices, rank)
 
     def _any_row_does(self, rows: Rows, groups: Groups) -> bool:
         """Whether rows of a group that have the same value of the field differ in nothing that comes out."""
         return (
             not self.point_times
+            and not self.own_tags
             and rows.fields.keys() == {self.field}
             and all(rows.tags.keys() <= {*shape} for shape in groups.shapes)
             and all(bool((tag.codes >= 0).all()) for tag in rows.tags.values())
@@ -691,12 +716,12 @@ def medians(values: Array, slices: Any, kind: Kind, release: int = 0) -> Array:
     """f8[m]: the middle value of each slice or low + (high - low) / 2; ints become floats before the sum."""
     sizes = slices.stop - slices.start
     ranks = Ranks(values, slices, sizes // 2)
-    if ranks.nan or ranks.negative_zero:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
+    if not ranks.keyed:  # the values after Go's sort: NaN has no rank, -0 is equal to 0
         high = values[ranks.rows(exact=True, release=release)]
         low = values[Ranks(values, slices, np.maximum(sizes // 2 - 1, 0)).rows(exact=True, release=release)]
     else:
         high = ranks.key
-        low = np.where(ranks.below == ranks.rank, ranks.lower, high)
+        low = np.where(ranks.below == ranks.rank, ranks.lower(), high)
         if kind is Kind.FLOAT:
             high, low = key_values(high), key_values(low)
     with np.errstate(all="ignore"):

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from tickc.runtime.gosort import BY_KEY_DOWN_THEN_TIE, BY_KEY_THEN_TIE, sort_by_float, sort_by_int, sort_by_two
-from tickc.runtime.kernel import kernel
-from tickc.runtime.routine import routine
+from tickc.runtime.kernel import bare_kernel, kernel
+from tickc.runtime.routine import bare_routine, routine
 
 TINY = 2.3e-308  # above the smallest normal float64
 SCALE = 2.0**600
 LEAST, MOST = -9223372036854775808, 9223372036854775807
+ONE, FARTHEST = np.uint64(1), np.uint64(2**64 - 1)
 FEW = 16  # up to how many of the largest values a sorted buffer beats partitioning
-WALK = 8  # passes after which a search that began at an old key gives up
+WALK = 8  # steps after which a search that began at an old key gives up
 
 
 @kernel
@@ -179,7 +180,7 @@ def max_rows(keys, time, index, start, stop, out):  # type: ignore[no-untyped-de
         out[j] = best
 
 
-@kernel
+@bare_kernel
 def float_keys(values, bits, index, out):  # type: ignore[no-untyped-def]
     """out: i8, ordered as the values at `index` (None: all) are, 0 and -0 alike; bits: the values as i8.
 
@@ -199,7 +200,7 @@ def float_keys(values, bits, index, out):  # type: ignore[no-untyped-def]
     return nan, negative_zero
 
 
-@routine
+@bare_routine
 def nth_smallest(a: Any, n: Any, k: Any) -> Any:
     """The value of rank k of a[:n] (i8), which is reordered."""
     low: Any = np.int64(0)
@@ -238,7 +239,7 @@ def nth_smallest(a: Any, n: Any, k: Any) -> Any:
     return a[k]
 
 
-@routine
+@bare_routine
 def select_largest(a, held, scratch):  # type: ignore[no-untyped-def]
     """The smallest of the `held` largest of a (i8), which are kept in ascending order in scratch."""
     for i in range(a.size):
@@ -258,56 +259,96 @@ def select_largest(a, held, scratch):  # type: ignore[no-untyped-def]
     return scratch[0]
 
 
-@kernel
-def ranked(keys, start, stop, owner, rank, guess, reach, scratch, out_key, out_lower, out_below, out_equal):  # type: ignore[no-untyped-def]
+@bare_kernel
+def next_above(a, x):  # type: ignore[no-untyped-def]
+    """The smallest of a (i8) that is larger than x, of which there is one. Counted round from x on, as all 64 bits do
+    without a sign, it is the nearest; so there is nothing to decide for each."""
+    base = np.uint64(x) + ONE
+    nearest = FARTHEST
+    for i in range(a.size):
+        nearest = min(nearest, np.uint64(a[i]) - base)
+    return np.int64(base + nearest)
+
+
+@bare_kernel
+def next_below(a, x):  # type: ignore[no-untyped-def]
+    """The largest of a (i8) that is smaller than x, of which there is one."""
+    base = np.uint64(x) - ONE
+    nearest = FARTHEST
+    for i in range(a.size):
+        nearest = min(nearest, base - np.uint64(a[i]))
+    return np.int64(base - nearest)
+
+
+@bare_kernel
+def counted(a, x):  # type: ignore[no-untyped-def]
+    """How many of a (i8) are smaller than x, and how many equal."""
+    below = np.int64(0)
+    equal = np.int64(0)
+    for i in range(a.size):
+        below += np.int64(a[i] < x)
+        equal += np.int64(a[i] == x)
+    return below, equal
+
+
+@bare_kernel
+def ranked(keys, start, stop, owner, rank, last, scratch, out_key, out_below, out_equal):  # type: ignore[no-untyped-def]
     """The key (i8) of a given rank in each of the slices keys[start[j]:stop[j]], without sorting.
 
     rank: i8[m], -1 to leave a slice out. owner: i8 or i4[m]; where a slice overlaps the one before it of the same owner
-    (sliding windows), the search starts at that one's key and walks to neighbours, which takes a pass or two; else it
-    is a selection. guess and reach: i8 an owner, reach zero. scratch: i8, room for the longest slice. Out, i8[m]: the
-    key, the next smaller one in the slice (LEAST where there is none), how many are smaller and how many are equal.
+    (sliding windows), what left and what came tells how many are below that one's key now, and the search walks from
+    there to neighbours, mostly one or none; else it is a selection. last: i8[owners, 5], zeros: the last slice of each,
+    its key, and how many were below and equal. scratch: i8, room for the longest slice. Out, i8[m]: the key, how many
+    are smaller and how many are equal.
     """
     for j in range(start.size):
         k = rank[j]
         if k < 0:
             continue
-        a = keys[start[j] : stop[j]]
+        first, end, o = start[j], stop[j], owner[j]
+        a = keys[first:end]
         n = a.size
-        overlaps = reach[owner[j]] > start[j]
-        reach[owner[j]] = stop[j]
-        x = guess[owner[j]]
-        lower = np.int64(LEAST)
-        below = np.int64(0)
-        equal = np.int64(0)
-        for step in range(WALK + 1):
-            if step == WALK or (step == 0 and not overlaps):
-                if n - k <= FEW:
-                    x = select_largest(a, n - k, scratch)
+        since, until, x, below, equal = last[o, 0], last[o, 1], last[o, 2], last[o, 3], last[o, 4]
+        found = since <= first < until <= end and first - since + end - until < n
+        if found:
+            less, same = counted(keys[until:end], x)
+            below += less
+            equal += same
+            less, same = counted(keys[since:first], x)
+            below -= less
+            equal -= same
+            for _ in range(WALK):
+                if k < below:
+                    x = next_below(a, x)
+                    equal = counted(a, x)[1]
+                    below -= equal
+                elif k >= below + equal:
+                    below += equal
+                    x = next_above(a, x)
+                    equal = counted(a, x)[1]
                 else:
-                    for i in range(n):
-                        scratch[i] = a[i]
-                    x = nth_smallest(scratch, n, k)
-            below = np.int64(0)
-            equal = np.int64(0)
-            lower = np.int64(LEAST)
-            higher = np.int64(MOST)
-            for i in range(n):
-                v = a[i]
-                below += np.int64(v < x)
-                equal += np.int64(v == x)
-                lower = max(lower, v if v < x else np.int64(LEAST))
-                higher = min(higher, v if v > x else np.int64(MOST))
-            if k < below:
-                x = lower
-            elif k >= below + equal:
-                x = higher
+                    break
+            found = below <= k < below + equal
+        if not found:
+            if n - k <= FEW:
+                x = select_largest(a, n - k, scratch)
             else:
-                break
-        guess[owner[j]] = x
+                for i in range(n):
+                    scratch[i] = a[i]
+                x = nth_smallest(scratch, n, k)
+            below, equal = counted(a, x)
+        last[o, 0], last[o, 1], last[o, 2], last[o, 3], last[o, 4] = first, end, x, below, equal
         out_key[j] = x
-        out_lower[j] = lower
         out_below[j] = below
         out_equal[j] = equal
+
+
+@bare_kernel
+def lower_keys(keys, start, stop, key, below, out):  # type: ignore[no-untyped-def]
+    """out, i8[m]: of each slice keys[start[j]:stop[j]] the largest that is smaller than key[j]; the key itself where
+    none is: below, i8[m], tells how many are."""
+    for j in range(start.size):
+        out[j] = next_below(keys[start[j] : stop[j]], key[j]) if below[j] > 0 else key[j]
 
 
 @kernel

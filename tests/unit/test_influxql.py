@@ -317,18 +317,35 @@ def test_ranks_are_those_of_gos_sort(kind: str, width: int) -> None:
         assert (x, math.copysign(1, x)) == (expected, math.copysign(1, expected)) or (x != x and expected != expected)
 
 
-def test_which_row_is_taken_matters_only_where_it_shows() -> None:
-    """Where nothing but the value comes out, any of the rows with the value is as good."""
-    values = np.random.default_rng(0).integers(0, 9, 1200) / 2 + 1
+@pytest.mark.parametrize("kind", VALUES)
+def test_which_row_is_taken_matters_only_where_it_shows(kind: str) -> None:
+    """Where nothing but the value comes out, no row is looked for; what comes out is the same."""
+    values = VALUES[kind](np.random.default_rng(0))
     batch = sliding(values, 3, 60, 6)
+    host = Text.of([str(i % 3) for i in range(len(values))])
+    batch = batch.with_rows(batch.rows.with_(tags={"host": host}))
     only = batch.with_rows(batch.rows.with_(fields={"v": batch.rows.fields["v"]}))
-    for p in (50.0, 95.0):
-        (a,) = node("percentile", p).process(batch)
-        (b,) = node("percentile", p).process(only)
-        assert (
-            a.rows.fields["percentile"].data[Kind.FLOAT].tolist()
-            == b.rows.fields["percentile"].data[Kind.FLOAT].tolist()
-        )
+    for p in (5.0, 50.0, 95.0, 100.0, 120.0):
+        found = []
+        for given in (batch, only):
+            for out in node("percentile", p).process(given):
+                rows, column = out.rows, out.rows.fields["percentile"]
+                where = rows.time.tolist(), rows.tags["host"].tolist(), out.group.tolist(), out.seq.tolist()
+                found.append((*where, column.kinds, column.data[column.kinds]))
+        if p > 100:
+            assert not found
+            continue
+        (*a, values_a), (*b, values_b) = found
+        assert a == b and values_a.tobytes() == values_b.tobytes()
+
+
+def test_tags_of_its_own_tell_rows_of_one_value_apart() -> None:
+    op = InfluxQL(
+        name="x", function="percentile", field="v", as_name="percentile", args=(100.0,), own_tags=("host",)
+    )  # fmt: skip
+    given = segments([(10, HOST, [(0, {"host": "a"}, {"v": 1.0}), (1, {"host": "b"}, {"v": 1.0})])])
+    (out,) = op.process(given)
+    assert out.rows.tags["host"].tolist() == ["b"]
 
 
 def test_overlapping_windows_give_what_copies_of_them_give() -> None:
