@@ -50,6 +50,8 @@ class Text:
         return Text(np.array([-1 if t is None else codes[t] for t in texts], np.int32), vocabulary)
 
     def take(self, rows: Array | slice) -> Text:
+        if isinstance(rows, np.ndarray) and self.codes.strides == (0,) and len(self.codes):
+            return Text(np.broadcast_to(self.codes[0], (_taken(rows),)), self.vocabulary)
         return Text(self.codes[rows], self.vocabulary)
 
     def at(self, row: int) -> str | None:

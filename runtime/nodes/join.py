@@ -45,9 +45,9 @@ from tickc.runtime.nodes.pairing import (
     SOURCE,
     TIME,
     Matching,
+    Messages,
     Pairing,
     Sets,
-    arrivals,
     earliest,
     pair_rows,
     rounded,
@@ -226,16 +226,13 @@ class _Meeting(Operator):
         raise NotImplementedError
 
 
-def _in_order(
-    parts: Sequence[tuple[Array, Array, Array]], first: Array, unit: int = 0, offset: int = 0
-) -> tuple[Array, Array]:
-    """The messages of all parents in order of arrival, i8[4, n], and their seq i8[n]."""
+def _messages(parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Messages:
+    """The messages of all parents, numbered from `first` on."""
     sizes = np.array([len(seq) for seq, _, _ in parts])
-    end = np.cumsum(sizes)
-    messages, cause = np.empty((4, int(end[-1])), np.int64), np.empty(int(end[-1]), np.int64)
     seq, time, group = (np.concatenate(arrays) for arrays in zip(*parts))
-    arrivals(seq, time, group, end - sizes, end, first.copy(), unit, offset, messages, cause)
-    return messages, cause
+    source = np.repeat(np.arange(len(parts), dtype=np.int8), sizes)
+    number = np.concatenate([np.arange(a, a + n) for a, n in zip(first.tolist(), sizes.tolist())])
+    return Messages(seq, time, group, source, number, np.cumsum(sizes) - sizes)
 
 
 # ---------------------------------------------------------------------------------------------------------------- join
@@ -318,16 +315,16 @@ class Join(_Meeting):
         return False
 
     def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterable[Batch]:
-        messages, seq = _in_order(parts, first, *self._unit)
+        messages = _messages(parts, first)
         if self.matching is not None:
-            sent = self.matching.process(messages, self.groups.groups)
-            messages, seq = sent[:4], seq[sent[4]]
-        return self._release(messages, seq, _NO_BARRIERS)
+            messages = replace(messages, time=round_(messages.time, self.tolerance))
+            messages = self.matching.process(messages, self.groups.groups)
+        return self._release(messages, messages.seq, _NO_BARRIERS.copy())
 
-    def _release(self, messages: Array, seq: Array, barriers: Array) -> Iterable[Batch]:
-        """The sets that new messages, i8[4, n], and then barriers, i8[3, k], complete or let go. seq: i8[n + k]."""
+    def _release(self, messages: Messages, seq: Array, barriers: Array) -> Iterable[Batch]:
+        """The sets that new messages, and then barriers, i8[3, k], complete or let go. seq: i8[n + k]."""
         self.pairing.reserve(len(self.groups.groups), self.team.size)
-        sets = self.pairing.take(messages, barriers, self._drops, self.team)
+        sets = self.pairing.take(messages, barriers, self._unit, self._drops, self.team)
         return self._given(sets, seq)
 
     def _given(self, sets: Sets, seq: Array) -> Iterable[Batch]:
@@ -351,11 +348,12 @@ class Join(_Meeting):
         group and the place in `seq` of what released them. codes: i4[groups], of what comes out; held: the messages."""
         for start in range(0, sets.shape[1], PAGE):
             part = sets[:, start : start + PAGE]
-            chosen, rows = part[:-1].copy(), list[Batch | None]()
+            chosen, rows = part[:-1].copy(), list[Any]()
             for parent, number in zip(held, chosen):
                 there = slice(None) if number.min() >= 0 else number >= 0
                 wanted = number[there]
-                rows.append(parent.take(wanted) if len(wanted) else None)
+                found = parent.rows if self.streams else parent.take
+                rows.append(found(wanted) if len(wanted) else None)
                 number[there] = np.arange(len(wanted))
             yield (self._points if self.streams else self._batches)(rows, chosen, codes[chosen[-1]], seq[part[-1]])
 
@@ -381,7 +379,7 @@ class Join(_Meeting):
     def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
         time = round_(barriers.time, self.tolerance)
         passed = np.array([np.full_like(time, parent), time, barriers.group])
-        yield from self._release(np.zeros((4, 0), np.int64), barriers.seq, passed)
+        yield from self._release(Messages.none(), barriers.seq, passed)
         self._let_go()
         yield self.renamed.marks(barriers)
 
@@ -461,11 +459,10 @@ class Join(_Meeting):
         rows = Rows(time, name, no_text(n), no_text(n), self.renamed.groups.tags(group), fields)
         return Points(rows, group, self.renamed.groups, base.seq)
 
-    # -- what comes out; `held`: the rows of each parent, to which `sets` refer by their places
+    # -- what comes out; `held`, `parents`: what each parent gave, to which `sets` refer by their places
 
-    def _points(self, held: Sequence[Batch | None], sets: Array, group: Array, seq: Array) -> Points:
+    def _points(self, parents: Sequence[Rows | None], sets: Array, group: Array, seq: Array) -> Points:
         """The joined points of sets (rows of each parent, time)."""
-        parents = [None if b is None else b.rows for b in held]
         refs = sets[:-2]
         base = _first(refs)
         n = refs.shape[1]
@@ -809,7 +806,6 @@ class Union(_Meeting):
                 place[mine] = np.arange(known, known + len(mine))
                 known += len(mine)
         whole = together(parts)
-        assert whole is not None
         self._spill()
         return replace(whole if len(parts) == 1 else some(whole, place), groups=self.groups.groups, seq=seq)
 

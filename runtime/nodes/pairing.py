@@ -7,6 +7,7 @@ between the rounds, so a round costs as much as it brings, however much waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,26 +48,51 @@ def earliest(seq, at, end):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def arrivals(seq, time, group, at, end, number, unit, offset, out, cause):  # type: ignore[no-untyped-def]
-    """Messages of all parents in order of arrival.
+def arrivals(seq, at, end, group, part, mine, count, place):  # type: ignore[no-untyped-def]
+    """Deal messages out to parts, in order of arrival.
 
-    seq, time: i8[n], group: i4[n], of parent s at at[s]:end[s], numbered from number[s] on; at and number are used up.
-    Writes messages i8[4, n] and their seq i8[n].
+    seq: i8[n], ascending of parent s at at[s]:end[s] (at is used up); group: i4[n]; part: i8[groups]. Writes the
+    messages of each part to mine: i4[parts, n], how many it has to count: i8[parts], and to place: i4[n] the how
+    manieth of all each is.
     """
-    last = when = np.int64(0)  # many messages in a row have one time
+    for p in range(count.size):
+        count[p] = 0
     for i in range(seq.size):
         s = earliest(seq, at, end)
         j = at[s]
-        if i == 0 or time[j] != last:
-            last = time[j]
-            when = rounded(last, unit, offset)
-        out[SOURCE, i] = s
-        out[TIME, i] = when
-        out[GROUP, i] = group[j]
-        out[NUMBER, i] = number[s]
-        cause[i] = seq[j]
         at[s] += 1
-        number[s] += 1
+        p = part[group[j]]
+        mine[p, count[p]] = j
+        count[p] += 1
+        place[j] = i
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Messages of all parents, those of one behind those of another: seq i8[n], ascending in each of the runs that
+    begin at `begin` (i8[runs]); times i8[n], groups i4[n], parents i1[n], and numbers i8[n]."""
+
+    seq: Array
+    time: Array
+    group: Array
+    source: Array
+    number: Array
+    begin: Array
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    @staticmethod
+    def none() -> Messages:
+        empty = np.zeros(0, np.int64)
+        return Messages(empty, empty, empty.astype(np.int32), empty.astype(np.int8), empty, empty)
+
+    def dealt(self, part: Array, parts: int) -> tuple[Array, Array, Array]:
+        """What `arrivals` writes, for part: i8[groups]."""
+        n = len(self)
+        mine, count, place = np.empty((parts, n), np.int32), np.empty(parts, np.int64), np.empty(n, np.int32)
+        arrivals(self.seq, self.begin.copy(), np.append(self.begin[1:], n), self.group, part, mine, count, place)
+        return mine, count, place
 
 
 @bare_kernel
@@ -229,28 +255,36 @@ def release(  # type: ignore[no-untyped-def]
 
 @bare_kernel
 def pair(  # type: ignore[no-untyped-def]
-    messages, mine, barriers, first, low, high, drop, heads, top, lowest, cursor, slots, times, later, earlier, queue,
-    back, entries, number, came, link, waiting, out, taken,
+    source, time, group, number_of, place, mine, row, unit, offset, barriers, first, low, high, drop, heads, top,
+    lowest, cursor, slots, times, later, earlier, queue, back, entries, number, came, link, waiting, out, taken,
 ):  # fmt: skip
-    """Join messages by group and time as Kapacitor's joinGroup does, and write the sets that are released.
+    """Join messages by group and rounded time as Kapacitor's joinGroup does, and write the sets that are released.
 
     Only of groups low <= g < high, whose messages are those at `mine` (i4[m]); others may be at work at the same time.
+    Groups are told by where they stand, row: i8[groups].
 
-    messages: i8[4, n]; barriers: i8[3, k], parents, rounded times and groups: what is known of parents after the
-    messages. first: how many messages came before these. drop: leave out sets that lack a parent. Updated: heads, top:
-    i8[groups, parents], the last and the highest time of each parent; lowest: i4[groups] and cursor: i4[groups,
-    parents], slots (-1: none); the pool of slots: times i8[s], later, earlier i4[s], queue, back i4[s, parents],
-    entries (queue -1: none); the pool of entries, one for each message that waits: number i8[e], came i8[e], its place
-    among all messages, link i4[e], the next of its queue; waiting: i8[parents], how many of each parent do.
+    source, time, group, number_of, place: what is known of n messages, see `Messages` and `arrivals`; barriers: i8[3,
+    k], parents, rounded times and groups: what is known of parents after the messages. first: how many messages came
+    before these. drop: leave out sets that lack a parent. Updated: heads, top: i8[groups, parents], the last and the
+    highest time of each parent; lowest: i4[groups] and cursor: i4[groups, parents], slots (-1: none); the pool of
+    slots: times i8[s], later, earlier i4[s], queue, back i4[s, parents], entries (queue -1: none); the pool of entries,
+    one for each message that waits: number i8[e], came i8[e], its place among all messages, link i4[e], the next of its
+    queue; waiting: i8[parents], how many of each parent do.
 
     Writes for each set in out: i8[parents + 3, m], from column `taken` on, the numbers of its messages (-1: none), its
     time, its group, and what released it: a message, or n and above, a barrier. Returns where the sets end.
     """
-    n = messages.shape[1]
+    n = source.size
     parents = heads.shape[1]
-    for j in range(mine.size):
-        i = mine[j]
-        s, t, g = messages[SOURCE, i], messages[TIME, i], messages[GROUP, i]
+    last = when = np.int64(0)  # many messages in a row have one time
+    for k in range(mine.size):
+        i = mine[k]
+        s = source[i]
+        if k == 0 or time[i] != last:
+            last = time[i]
+            when = rounded(last, unit, offset)
+        t = when
+        g = row[group[i]]
         top[g, s] = max(top[g, s], t)
         slot = lowest[g]
         fits = 0
@@ -266,7 +300,7 @@ def pair(  # type: ignore[no-untyped-def]
                     give_entry(entries, link, entry)
                     waiting[p] -= 1
                 else:
-                    out[p, taken] = messages[NUMBER, i]
+                    out[p, taken] = number_of[i]
             out[parents, taken] = t
             out[parents + 1, taken] = g
             out[parents + 2, taken] = i
@@ -291,7 +325,7 @@ def pair(  # type: ignore[no-untyped-def]
             at = slot
         cursor[g, s] = at
         entry = take_entry(entries, link)
-        number[entry], came[entry], link[entry] = messages[NUMBER, i], first + i, -1
+        number[entry], came[entry], link[entry] = number_of[i], first + place[i], -1
         if queue[at, s] < 0:
             queue[at, s] = entry
         else:
@@ -299,8 +333,8 @@ def pair(  # type: ignore[no-untyped-def]
         back[at, s] = entry
         waiting[s] += 1
         heads[g, s] = t
-        if made and lowest[g] == at and parents > 1:  # alone in the oldest set
-            continue
+        if made and parents > 1 and (lowest[g] == at or not all_past(heads, g, times[lowest[g]])):
+            continue  # alone in its set, and the oldest one has to wait
         taken = release(
             g, i, heads, drop, lowest, cursor, slots, times, later, earlier, queue, entries, number, link, waiting, out,
             taken,
@@ -318,40 +352,26 @@ def pair(  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def deal(group, place, part, mine, count):  # type: ignore[no-untyped-def]
-    """Deal messages out to parts.
-
-    group: i8[n], for which the place of each (i8[groups]) is put; part: i8[groups]. Writes the messages of each part in
-    mine: i4[parts, n], and how many it has in count: i8[parts].
-    """
-    for p in range(count.size):
-        count[p] = 0
-    for i in range(group.size):
-        g = group[i]
-        p = part[g]
-        group[i] = place[g]
-        mine[p, count[p]] = i
-        count[p] += 1
-
-
-@bare_kernel
-def merge_sets(sets, begin, end, groups, place, out):  # type: ignore[no-untyped-def]
+def merge_sets(sets, begin, end, groups, place, following, out):  # type: ignore[no-untyped-def]
     """Put the sets of parts in the order in which they were released.
 
     sets: i8[parents + 3, m], as `pair` writes them, of each part begin[p]:end[p], i8[parts]; what a message or barrier
-    released is all in one part. place: i8[n + 1], zeros, for n messages and barriers. Writes them to out: i8[parents +
-    3, k], with the groups (i8[rows]) in the place of their rows.
+    released is all in one part. place: i4[n], the order of the messages; following: i4[n + barriers + 1], zeros. Writes
+    them to out: i8[parents + 3, k], with the groups (i8[rows]) in the place of their rows.
     """
     rows = sets.shape[0]
     for p in range(begin.size):
         for i in range(begin[p], end[p]):
-            place[sets[rows - 1, i] + 1] += 1
-    for cause in range(1, place.size):
-        place[cause] += place[cause - 1]
+            cause = sets[rows - 1, i]
+            following[(place[cause] if cause < place.size else cause) + 1] += 1
+    for cause in range(1, following.size):
+        following[cause] += following[cause - 1]
     for p in range(begin.size):
         for i in range(begin[p], end[p]):
-            k = place[sets[rows - 1, i]]
-            place[sets[rows - 1, i]] = k + 1
+            cause = sets[rows - 1, i]
+            at = place[cause] if cause < place.size else cause
+            k = following[at]
+            following[at] = k + 1
             for r in range(rows):
                 out[r, k] = sets[r, i]
             out[rows - 2, k] = groups[sets[rows - 2, i]]
@@ -430,11 +450,12 @@ class _Part:
 
 
 class Sets:
-    """Sets that were released by `causes` messages and barriers, as `pair` writes them: those of each part
-    begin[p]:end[p], i8[parts]. groups: i8[rows], the group that stands at each row."""
+    """Sets that messages and then barriers released, as `pair` writes them: those of each part begin[p]:end[p],
+    i8[parts]. groups: i8[rows], the group that stands at each row; place: i4[n], the order of the messages; causes: how
+    many messages and barriers there were."""
 
-    def __init__(self, sets: Array, begin: Array, end: Array, groups: Array, causes: int) -> None:
-        self.sets, self.begin, self.end, self.groups, self.causes = sets, begin, end, groups, causes
+    def __init__(self, sets: Array, begin: Array, end: Array, groups: Array, place: Array, causes: int) -> None:
+        self.sets, self.begin, self.end, self.groups, self.place, self.causes = sets, begin, end, groups, place, causes
 
     def __len__(self) -> int:
         return int((self.end - self.begin).sum())
@@ -444,7 +465,8 @@ class Sets:
         if len(self.begin) == 1:
             return self.sets[:, : self.end[0]]
         out = np.empty((len(self.sets), len(self)), np.int64)
-        merge_sets(self.sets, self.begin, self.end, self.groups, np.zeros(self.causes + 1, np.int64), out)
+        following = np.zeros(self.causes + 1, np.int32)
+        merge_sets(self.sets, self.begin, self.end, self.groups, self.place, following, out)
         return out
 
 
@@ -518,37 +540,29 @@ class Pairing:
         """The groups that stand at rows."""
         return row if len(self.parts) == 1 else self._groups_of[row]
 
-    def take(self, messages: Array, barriers: Array, drop: bool, team: Team) -> Sets:
-        """The sets that new messages and then barriers release; both arrays are used up."""
-        n, parts = messages.shape[1], len(self.parts)
-        mine, count = np.empty((parts, n), np.int32), np.full(parts, n)
-        if parts == 1:
-            mine[0] = np.arange(n)
-        else:
-            deal(messages[GROUP], self._rows, self._part, mine, count)
-            barriers[GROUP] = self.rows(barriers[GROUP])
+    def take(self, messages: Messages, barriers: Array, unit: tuple[int, int], drop: bool, team: Team) -> Sets:
+        """The sets that new messages and then barriers (i8[3, k], which is used up) release. unit: to which times are
+        rounded, see `rounded`."""
+        n, parts = len(messages), len(self.parts)
+        mine, count, place = messages.dealt(self._part, parts)
+        barriers[GROUP] = self.rows(barriers[GROUP])
         room = np.array([int(part.waiting.sum()) for part in self.parts]) + count
         begin = np.cumsum(room) - room
         out = np.empty((self.parents + 3, int(room.sum())), np.int64)
 
         def take(p: int) -> int:
-            return self._take(p, messages, mine[p, : count[p]], barriers, drop, out, int(begin[p]))
+            part, low, high = self.parts[p], p * self.room, (p + 1) * self.room
+            part.make_room(int(count[p]))
+            return pair(
+                messages.source, messages.time, messages.group, messages.number, place, mine[p, : count[p]], self._rows,
+                *unit, barriers, self.count, low, high, drop, self.heads, self.top, self.lowest, self.cursor,
+                part.slots, part.times, part.later, part.earlier, part.queue, part.back, part.entries, part.number,
+                part.came, part.link, part.waiting, out, int(begin[p]),
+            )  # fmt: skip
 
         end = list((team.map if n >= SIDE_BY_SIDE else map)(take, range(parts)))
         self.count += n
-        return Sets(out, begin, np.array(end), self._groups_of, n + barriers.shape[1])
-
-    def _take(
-        self, number: int, messages: Array, mine: Array, barriers: Array, drop: bool, out: Array, begin: int
-    ) -> int:
-        """`take` for the groups of a part, whose messages are `mine`; returns where its sets end."""
-        part, low, high = self.parts[number], number * self.room, (number + 1) * self.room
-        part.make_room(len(mine))
-        return pair(
-            messages, mine, barriers, self.count, low, high, drop, self.heads, self.top, self.lowest,
-            self.cursor, part.slots, part.times, part.later, part.earlier, part.queue, part.back, part.entries,
-            part.number, part.came, part.link, part.waiting, out, begin,
-        )  # fmt: skip
+        return Sets(out, begin, np.array(end), self._groups_of, place, n + barriers.shape[1])
 
     def left(self) -> Array:
         """i8[5, n]: all messages that wait, and when they came (see `sets_at_the_end`)."""
@@ -831,22 +845,26 @@ class Matching:
         else:
             self.low[keys, parent] = NEVER
 
-    def process(self, messages: Array, groups: Groups) -> Array:
-        """i8[5, n]: what goes on for i8[4, n] new messages of `groups`; the last row has the number of the new message
-        that caused it."""
+    def process(self, messages: Messages, groups: Groups) -> Messages:
+        """What goes on, in order, for new messages of rounded times and of `groups`."""
         self._learn(groups)
-        n, start = messages.shape[1], 0
+        n, start = len(messages), 0
+        order = messages.dealt(np.zeros(len(groups), np.int64), 1)[0][0]
+        arrays = messages.source, messages.time, messages.group, messages.number
+        given = np.array([array[order] for array in arrays], np.int64)
         pool = self.source, self.time, self.group, self.number, self.link
         self.source, self.time, self.group, self.number, self.link = room(self.entries, n, pool)
         found: list[Array] = []
         while start < n:
             out = np.empty((5, 4 * (int(self.waiting.sum()) + n) + 8), np.int64)
             sent, start = match(
-                messages, self.key, self.specific, self.low, self.reported, self.front, self.back, self.entries,
+                given, self.key, self.specific, self.low, self.reported, self.front, self.back, self.entries,
                 self.source, self.time, self.group, self.number, self.link, self.waiting, out, start,
             )  # fmt: skip
             found.append(out[:, :sent])
-        return np.ascontiguousarray(np.concatenate(found, axis=1))
+        source, time, group, number, cause = np.ascontiguousarray(np.concatenate(found, axis=1))
+        seq = messages.seq[order[cause]]
+        return Messages(seq, time, group.astype(np.int32), source.astype(np.int8), number, np.zeros(1, np.int64))
 
     def left(self) -> Array:
         """i8[2, n]: parent and number of all messages that wait."""

@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from tickc.runtime.batch import Array, Batch, Points, Segments, Text
+from tickc.runtime.batch import Array, Batch, Points, Rows, Segments, Text
 from tickc.runtime.nodes.regroup import concat_segments
 
 PAGE = 65_536  # rows up to which pages are put together
 LEAST = 1 << 19  # bytes of a page that is worth a file
 
 
-def together(parts: Sequence[Batch]) -> Batch | None:
-    """The messages of several batches (of own codes, without a table of groups) as one; None where there are none."""
+def together(parts: Sequence[Any]) -> Any:
+    """The messages of several batches (of own codes, without a table of groups) as one, or rows of points; None where
+    there are none."""
     parts = [p for p in parts if len(p)]
     if len(parts) < 2:
         return parts[0] if parts else None
-    points = [p for p in parts if isinstance(p, Points)]
-    return Points.concat(points) if points else concat_segments([p for p in parts if isinstance(p, Segments)])
+    return concat_segments(parts) if isinstance(parts[0], Segments) else type(parts[0]).concat(parts)
 
 
 def message_times(batch: Batch) -> Array:
@@ -36,9 +36,9 @@ def message_times(batch: Batch) -> Array:
     return batch.rows.time if isinstance(batch, Points) else batch.tmax
 
 
-def some(batch: Batch, chosen: Array | slice) -> Batch:
-    """Some of the messages, of batches with rows of their own."""
-    if isinstance(batch, Points):
+def some(batch: Any, chosen: Array | slice) -> Any:
+    """Some of the messages, of batches with rows of their own, or of the rows of points."""
+    if not isinstance(batch, Segments):
         return batch.take(chosen)
     return batch.take(np.arange(len(batch))[chosen] if isinstance(chosen, slice) else chosen).flat()
 
@@ -105,31 +105,31 @@ class Held:
 
     def take(self, number: Array) -> Batch:
         """The messages of these numbers (at least one), in this order."""
-        if _consecutive(number):
-            return self._run(int(number[0]), int(number[-1]) + 1)
-        which = np.searchsorted([page.first for page, _ in self.pages], number, side="right") - 1
-        small = np.int16 if len(self.pages) < 1 << 15 else np.int64  # small numbers are sorted by their digits
+        return self._taken(number, self.pages)
+
+    def rows(self, number: Array) -> Rows:
+        """The rows of the points of these numbers."""
+        return self._taken(number, [(page, batch.rows) for page, batch in self.pages])
+
+    def _taken(self, number: Array, pages: Sequence[tuple[Page, Any]]) -> Any:
+        low, high = int(number.min()), int(number.max())
+        pages = [(page, held) for page, held in pages if page.first <= high and page.last >= low]
+        if high - low == len(number) - 1 and bool((number[1:] > number[:-1]).all()):
+            spans = [(page, held, *page.span(low, high + 1)) for page, held in pages]
+            return together([some(held, slice(start, stop)) for _, held, start, stop in spans])
+        if len(pages) == 1:
+            page, held = pages[0]
+            return some(held, page.places(number))
+        which = np.searchsorted([page.first for page, _ in pages], number, side="right") - 1
+        small = np.int16 if len(pages) < 1 << 15 else np.int64  # small numbers are sorted by their digits
         order = np.argsort(which.astype(small), kind="stable")
-        parts: list[Batch] = []
+        parts = []
         for mine in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
-            page, batch = self.pages[int(which[mine[0]])]
-            parts.append(some(batch, page.places(number[mine])))
-        whole = together(parts)
-        assert whole is not None
+            page, held = pages[int(which[mine[0]])]
+            parts.append(some(held, page.places(number[mine])))
         place = np.empty(len(number), np.int64)
         place[order] = np.arange(len(number))
-        return some(whole, place)
-
-    def _run(self, start: int, stop: int) -> Batch:
-        """The messages start…stop-1; those of a stream are parts of the pages, not copies."""
-        parts: list[Batch] = []
-        for page, batch in self.pages:
-            if page.first < stop and page.last >= start:
-                low, high = page.places(np.array([max(start, page.first), min(stop - 1, page.last)])).tolist()
-                parts.append(some(batch, slice(low, high + 1)))
-        whole = together(parts)
-        assert whole is not None
-        return whole
+        return some(together(parts), place)
 
 
 class Waiting:
@@ -160,7 +160,7 @@ class Waiting:
 
     def heads(self, start: int, stop: int) -> tuple[Array, Array, Array]:
         """seq i8[n], times i8[n] and groups i4[n] of the messages start…stop-1, of which none was dropped."""
-        parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))]
+        parts = []
         for page in reversed(self.pages):
             if page.last < start:
                 break
@@ -168,7 +168,9 @@ class Waiting:
             if low < high:
                 batch = self.batch(page)
                 parts.append((batch.seq[low:high], message_times(batch)[low:high], batch.group[low:high]))
-        seq, time, group = (np.concatenate(arrays) for arrays in zip(*reversed(parts)))
+        if not parts:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)
+        seq, time, group = (a[0] if len(a) == 1 else np.concatenate(a) for a in zip(*reversed(parts)))
         return seq, time, group
 
     def take(self, number: Array) -> Batch:
@@ -244,7 +246,6 @@ class Waiting:
         while len(self.pages) > 1 and self._fit(*self.pages[-2:]):
             one, other = self.pages[-2:]
             batch = together([self.batch(one), self.batch(other)])
-            assert batch is not None
             follows = one.number is None and other.number is None and one.first + one.size == other.first
             number = None if follows else np.concatenate([one.numbers, other.numbers])
             self.pages[-2:] = [Page.of(batch, one.first, number)]

@@ -330,8 +330,8 @@ def test_a_parent_that_lags_costs_what_comes(monkeypatch: pytest.MonkeyPatch) ->
     rounds = lagging(4000, 4000)
     for given in rounds[:40]:
         list(node.round(given))
-    take = Held.take
-    monkeypatch.setattr(Held, "take", lambda self, number: taken.append(len(number)) or take(self, number))
+    rows = Held.rows
+    monkeypatch.setattr(Held, "rows", lambda self, number: taken.append(len(number)) or rows(self, number))
     joined = [len(o) for given in rounds[40:] for o in node.round(given)]
     assert joined == [100] * 40 and taken == [100] * 80
     assert node.pairing.waiting.tolist() == [0, 0] and not node.stores[0].pages
