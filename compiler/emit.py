@@ -222,7 +222,8 @@ def _numbered(text: str) -> str:
 
 def _docstring(text: str) -> str:
     """Text that can stand in a `\"\"\"` docstring: backslashes and quotes escaped where they would matter."""
-    return "".join(_escaped(c) for c in text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
+    text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return text if text.replace("\n", "").isprintable() else "".join(map(_escaped, text))
 
 
 def _escaped(c: str) -> str:
@@ -233,7 +234,7 @@ def _escaped(c: str) -> str:
 
 def _comment(text: str) -> str:
     """Text that can stand in a comment: one line, printable."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _imports(names: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 
 WIDTH = 100  # of generated code
@@ -13,8 +14,13 @@ _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.G
 _COMPARE, _UNARY, _ATOM = 0, 7, 9
 
 
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*").fullmatch  # text without quotes and backslashes
+
+
 def string(text: str) -> str:
     """A Python string literal for any text: printable ASCII as it is, all else escaped; double quotes preferred."""
+    if _PLAIN(text):
+        return f'"{text}"'
     quote = "'" if text.count('"') > text.count("'") else '"'
     out = []
     for c in text:
@@ -112,7 +118,14 @@ def _wrapped(e: ast.expr, least: int) -> str:
 
 
 def _flat(e: ast.expr) -> str:
-    """One line of Python for the forms that generated code uses."""
+    """One line of Python for the forms that generated code uses; it is kept, as each level of a tree asks for it."""
+    known: str | None = getattr(e, "flat", None)
+    if known is None:
+        known = e.flat = _as_flat(e)  # type: ignore[attr-defined]
+    return known
+
+
+def _as_flat(e: ast.expr) -> str:
     match e:
         case ast.Constant(value=str() as text):
             return string(text)
