@@ -77,6 +77,8 @@ class Text:
         if len(self) <= FEW:
             return np.array(sorted({*self.codes.tolist()} - {-1}), np.int64)
         codes = self.codes[:1] if self.codes.strides == (0,) else self.codes
+        if len(self.vocabulary) == 1:
+            return np.zeros(int(codes.max() >= 0), np.int64)
         if self._few:
             found = np.unique(codes)
             return found[np.searchsorted(found, 0) :]

@@ -48,6 +48,7 @@ SETTINGS = np.dtype([("only_changes", "i1"), ("repeat", "i8"), ("flaps", "i1"), 
 MEMORY = np.dtype([("known", "i1"), ("level", "i1"), ("time", "i8")])
 
 UNIT, LEVEL, DURATION, SENT, TIME, POINT = range(6)  # columns of the array that a kernel fills
+FEW = 8  # one of so many points is few
 FOREVER = 2**63 - 1  # Go's longest duration: since the zero time
 
 
@@ -430,9 +431,17 @@ class Alert(Operator):
         rows = batch.rows
         bits, frames = self._bits(rows)
 
-        def step(first: int, last: int, stateful: int, out: Array) -> tuple[int, int]:
-            return alert_points(rows.time, bits, batch.group, first, last, stateful, self.settings, self.state,
+        def through(time: Array, bits: Array, group: Array, first: int, last: int, stateful: int, out: Array) -> Any:
+            return alert_points(time, bits, group, first, last, stateful, self.settings, self.state,
                                 self.history, rows_ahead(self.state), out)  # fmt: skip
+
+        def step(first: int, last: int, stateful: int, out: Array) -> tuple[int, int]:
+            at = None if frames or self.settings["flaps"][0] else self._stirring(bits, batch.group, first, last)
+            if at is None:
+                return through(rows.time, bits, batch.group, first, last, stateful, out)
+            found, _ = through(rows.time[at], bits[at], batch.group[at], 0, len(at), 0, out)
+            out[:found, UNIT] = out[:found, POINT] = at[out[:found, UNIT]]
+            return found, last
 
         yield from self._run(_Work(batch, rows.time, rows.name, rows.tags, None, None, bits, frames, step))
 
@@ -507,6 +516,20 @@ class Alert(Operator):
                 parts.append((events, self._remember(work, events)))
         if parts:
             yield from self._emit(work, parts, place)
+
+    def _stirring(self, bits: Array, group: Array, first: int, last: int) -> Array | None:
+        """i8[k]: the points of first…last-1 of groups that are above OK, or may come to be by these points; the others
+        leave their groups as they are. None where they are many."""
+        group = group[first:last]
+        up = np.flatnonzero(bits[first:last] & 7)
+        stirred = self.state["level"] > 0
+        if len(up) > len(group) // FEW or np.count_nonzero(stirred) > len(stirred) // FEW:
+            return None
+        if not self.state["known"].all():
+            self.state["known"][group] = 1
+        stirred[group[up]] = True
+        at = np.flatnonzero(stirred[group]) + first if stirred.any() else up
+        return at if FEW * len(at) <= len(group) else None
 
     # -- levels
 
