@@ -1,7 +1,8 @@
 """A thousand tasks over one file, next to one task that reads the same columns and leaves the same results.
 
-Each task watches one measurement of a thousand, or one host of a thousand of one measurement. Scripts are compiled
-before the clock starts (`scripts` tells what that takes); results are written.
+Each task watches one measurement of a thousand, or one host of a thousand of one measurement; or all of them watch the
+same rows, each with a threshold of its own: a thousand tasks, or a hundred. Scripts are compiled before the clock
+starts (`scripts` tells what that takes); results are written.
 
 TICKC_BENCH_ROWS=5000000 pytest bench/test_many.py
 """
@@ -34,14 +35,17 @@ SCRIPT = """stream
         .every(1m)
     |mean('value')
     |alert()
-        .crit(lambda: "mean" > 75.0)
+        .crit(lambda: "mean" > {limit})
         .stateChangesOnly()
         .log('alerts')
 """
-ONE = {"measurements": ".groupByMeasurement()", "hosts": ".measurement('cpu')"}
+CPU = ".measurement('cpu')"
+ONE = {"measurements": ".groupByMeasurement()", "hosts": CPU, "thresholds": CPU, "hundred_thresholds": CPU}
 EACH = {
     "measurements": ".measurement('m{:03d}')",
-    "hosts": ".measurement('cpu').where(lambda: \"host\" == 'h{:03d}')",
+    "hosts": CPU + ".where(lambda: \"host\" == 'h{:03d}')",
+    "thresholds": CPU,
+    "hundred_thresholds": CPU,
 }
 
 
@@ -67,13 +71,21 @@ def points(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compiled(kind: str) -> list[Task]:
-    scripts = (SCRIPT.format(from_=EACH[kind].format(i)) for i in range(TASKS))
+    scripts = (
+        SCRIPT.format(from_=EACH[kind].format(i), limit=limit(kind, i))
+        for i in range(100 if kind == "hundred_thresholds" else TASKS)
+    )
     return [tickc.compile(script, name=f"t{i:03d}") for i, script in enumerate(scripts)]
+
+
+def limit(kind: str, task: int) -> float:
+    """The threshold of a task: where all watch the same rows one that few means exceed."""
+    return 85.0 + task / 100 if kind.endswith("thresholds") else 75.0
 
 
 @pytest.mark.parametrize("engine", ["one", "many", "scripts"])
 def test_many(benchmark: Any, kind: str, points: Path, engine: str, tmp_path: Path) -> None:
-    one = tickc.compile(SCRIPT.format(from_=ONE[kind]), name="one")
+    one = tickc.compile(SCRIPT.format(from_=ONE[kind], limit=limit(kind, 0)), name="one")
     tasks = compiled(kind) if engine == "many" else []
     folders = (tmp_path / str(i) for i in itertools.count())
     used: list[float] = []

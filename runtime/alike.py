@@ -34,6 +34,7 @@ from tickc.runtime.kinds import Kind
 from tickc.runtime.nodes.block import Block, select
 from tickc.runtime.nodes.group import ALL, Grouping, first_rows
 from tickc.runtime.nodes.stream import From
+from tickc.runtime.prefixes import told
 
 R = TypeVar("R")
 log = logging.getLogger("tickc")
@@ -76,7 +77,7 @@ def kind_of(graph: Graph) -> tuple[Hashable, Sort] | None:
         return None
     fixed = sort.measurement if sort.tag else "", sort.tag, repr(where), repr(ops[0].given.get("dbrps"))
     grouped = repr(given.get("group_by")), given.get("by_measurement")
-    return (fixed, grouped, tuple(parents), tuple(map(_told, below))), sort
+    return (fixed, grouped, tuple(parents), tuple(map(told, below))), sort
 
 
 def apart(graph: Graph) -> bool:
@@ -112,15 +113,6 @@ def _sort(given: Mapping[str, Any]) -> tuple[Sort, Expr | None]:
 
 def _conjuncts(e: Expr) -> list[Expr]:
     return [t for part in spine(e) for t in _conjuncts(part)] if isinstance(e, Binary) and e.op == "AND" else [e]
-
-
-def _told(op: Operator) -> Hashable:
-    """The configuration of an operator, without the name of the task."""
-    return type(op).__name__, tuple(
-        (key, tuple(map(_told, value)) if key == "steps" else repr(value))
-        for key, value in sorted(op.given.items())
-        if key != "task"
-    )
 
 
 @dataclass

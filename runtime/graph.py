@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -117,6 +117,7 @@ class Operator:
     pours: ClassVar[bool] = False  # whether it may give more in one round than memory should hold
     spills: ClassVar[bool] = False  # whether it keeps rows, and those that are too many in files
     alone: bool = False  # whether it touches nothing that other operators of the graph do, but what they give to it
+    sends: ClassVar[bool] = False  # whether it hands something to the outside
     may_hold: bool = False  # whether it may stop within a round, `held` being where
     held: Held | None = None
 
@@ -328,6 +329,7 @@ class Graph:
         self.branches: dict[int, list[int] | None] = {}  # see branch
         self.failures: dict[int, TaskFailed] = {}  # by operator, which takes nothing more
         self.goes_on = False  # whether the others then go on to the end, as Kapacitor's do
+        self.elsewhere: Collection[int] = ()  # operators that another graph runs; what they make is pushed
 
     def add(self, operator: Any, *inputs: Operator) -> Any:
         """Add an operator that reads the outputs of `inputs`, which were added before; returns it."""
@@ -342,6 +344,21 @@ class Graph:
             self.timers.append(operator)
         operator.attach(self)
         return operator
+
+    def regrow(
+        self, operators: Sequence[Operator], parents: Sequence[tuple[int, ...]], elsewhere: Collection[int]
+    ) -> None:
+        """Consist of other operators, which do what those before did. elsewhere: the places of those that another graph
+        runs, which has them, too."""
+        self.operators, self.parents = [*operators], [*parents]
+        self.readers = [[] for _ in operators]
+        for i, above in enumerate(parents):
+            for place, parent in enumerate(above):
+                self.readers[parent].append((i, place))
+            if i not in elsewhere:
+                operators[i].place = i
+        self.branches = {}
+        self.elsewhere = elsewhere
 
     def sources(self) -> list[Operator]:
         """The operators without parents, in the order in which they were added."""
@@ -373,7 +390,8 @@ class Graph:
     def push(
         self, batches: dict[int, Sequence[Batch]], *, last: bool = False, flush: bool = False, time: int | None = None
     ) -> Iterator[Output]:
-        """One round: `batches` are those of the sources, by position in `operators`. Yields what leaves the graph.
+        """One round: `batches` are those of the sources, and of operators that run elsewhere, by position in
+        `operators`. Yields what leaves the graph.
 
         last: the input ends with this round; every operator is finished after its parents, and flushed before that
         where `flush` says so. time: a round of time, in which it passes to `time`. Raises TaskFailed, the first one,
@@ -395,7 +413,8 @@ class Graph:
                 made = list(entering.pop(i, ()))
                 branch = self.branch(i) if op.pours and not self.may_hold else None
                 try:
-                    for batch in () if i in self.failures else self.worked(i, given, reach, time, last, flush):
+                    idle = i in self.failures or i in self.elsewhere
+                    for batch in () if idle else self.worked(i, given, reach, time, last, flush):
                         if branch is None:
                             made.append(batch)
                         else:
@@ -600,11 +619,11 @@ class Graph:
     # -- state
 
     def snapshot(self) -> dict[str, Any]:
-        """The state of all operators by name, and the time, between two rounds."""
+        """The state by name of the operators that it runs, and the time, between two rounds."""
         from tickc.runtime.snapshot import sharing
 
         with sharing() as tables:
-            operators = {op.name: op.snapshot() for op in self.operators}
+            operators = {op.name: op.snapshot() for i, op in enumerate(self.operators) if i not in self.elsewhere}
         clock = self.clock.now if self.clock.on else None
         return {"operators": operators, "tables": tables, "clock": clock, "entered": self.entered}
 
@@ -613,8 +632,9 @@ class Graph:
         from tickc.runtime.snapshot import sharing
 
         with sharing(saved["tables"]):
-            for op in self.operators:
-                op.restore(saved["operators"][op.name])
+            for i, op in enumerate(self.operators):
+                if i not in self.elsewhere:
+                    op.restore(saved["operators"][op.name])
         if saved["clock"] is not None:
             self.clock.on, self.clock.now = True, saved["clock"]
         self.entered = saved["entered"]

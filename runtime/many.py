@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from tickc.runtime.backfill import (
     Run,
     Summary,
     as_finished,
+    at_home,
     hashed,
     identity,
     open_input,
@@ -36,7 +38,9 @@ from tickc.runtime.graph import NEVER, Entering, Graph, Output, TaskFailed
 from tickc.runtime.loopback import Linked, check_batches, edges, groups
 from tickc.runtime.nodes.block import select
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
+from tickc.runtime.prefixes import GATHERED, Keys, Outline, Part, Trunk, families, joined
 from tickc.runtime.sinks.columns import OutputError
+from tickc.runtime.snapshot import sharing
 from tickc.runtime.sources.base import Problems, SourceError, Unsuitable, Wanted
 from tickc.runtime.sources.files import cut
 from tickc.runtime.steps import Steps, in_step
@@ -198,12 +202,28 @@ class Member(Run):
         """Whether others are told what the task does while it does it."""
         return self.handlers is not None or self.delivery is not None
 
+    @property
+    def written(self) -> int:
+        """Rows that reached sinks."""
+        return sum(count.rows for count in self.summary.sinks)
+
+    def note(self, rows: int, entered: int, columns: set[str]) -> None:
+        """Rows were taken in its stead, of which as many entered its graph."""
+        self.input.rows_read += rows
+        self.graph.entered += entered
+        self.summary.points_read, self.summary.points_entered = self.input.rows_read, self.graph.entered
+        self.columns |= columns
+
+    def go_on_with(self, part: Part, last: bool = False) -> None:
+        """Take what operators that other tasks have, too, made of rows. last: all rows have been taken."""
+        self.graph.failures.update(part.failed)
+        flush = last and self.flush
+        outputs = self.graph.push(dict(part.made), last=last, flush=flush) if part.made or part.failed or last else ()
+        self.write(outputs, self.sinks)
+
     def receive(self, portion: Portion) -> None:
         """Take what all rows of the input came to, in the stead of `take` and `end`."""
-        self.input.rows_read += portion.rows
-        self.graph.entered += portion.rows
-        self.summary.points_read, self.summary.points_entered = self.input.rows_read, self.graph.entered
-        self.columns |= portion.columns
+        self.note(portion.rows, portion.rows, portion.columns)
         self.put(portion.sinks, portion.levels, self.sinks)
 
     def release(self) -> None:
@@ -263,6 +283,9 @@ class Unit:
         self.guarded(self.members[0], self.members[0].receive, portion)
         self.over = True
 
+    def settle(self) -> None:
+        """Write all that the rows so far have brought."""
+
     def _send(self, place: int, rows: Rows | None) -> list[Output]:
         member, kept = self.members[place], list[Output]()
         if rows is None:
@@ -271,6 +294,102 @@ class Unit:
             wish = member.wish
             self.guarded(member, member.take, select(rows, wish.tags, wish.fields), kept)
         return kept
+
+
+class Sharing(Unit):
+    """Stream tasks that begin alike: what they have in common is done once, and each goes on by itself."""
+
+    def __init__(
+        self, members: Sequence[Member], outlines: Sequence[Outline], guarded: Guarded, relieve: Callable[[], None]
+    ) -> None:
+        """outlines: of the tasks' graphs, which are taken apart. relieve: looks after what waits to be written."""
+        self.members, self.guarded, self.relieve = members, guarded, relieve
+        self.linked, self.over = None, False
+        self.trunk = Trunk(outlines, members[0].options.kept)
+        self.rows = 0  # that were taken since the tasks were told
+        self.entered = 0  # of the trunk by then
+        self.columns: set[str] = set()
+        self.seconds = 0.0  # that were spent for all, of which no task knows yet
+        self.warming = members[0].warming  # whether what the rows bring does not count yet
+
+    @property
+    def wish(self) -> Wish:
+        first, *others = (member.wish for member in self.members)
+        tags, fields = (joined(names) for names in zip(*((w.tags, w.fields) for w in (first, *others))))
+        return replace(first, tags=tags, fields=fields)
+
+    def take(self, rows: Rows) -> None:
+        if all(member.left for member in self.members):
+            return
+        began = clock.perf_counter()
+        self.rows += len(rows)
+        self.columns.update(rows.tags, rows.fields)
+        for part in self.members[0].warmed(at_home(rows, self.members[0].home)):
+            if self.warming != self.members[0].warming:
+                self._begin_to_count()
+            self._together(self.trunk.take, part)
+        self.seconds += clock.perf_counter() - began
+        if self.trunk.full:
+            self.settle()
+
+    def end(self) -> None:
+        if not self.over:
+            self.settle()
+            self._together(self.trunk.end, self.members[0].flush)
+            self._hand_out(last=True)
+            self.over = True
+
+    def settle(self) -> None:
+        self._hand_out()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of what the tasks have in common, once it is settled."""
+        return {"trunk": self.trunk.snapshot(), "warming": self.warming}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.trunk.restore(saved["trunk"])
+        self.warming = self.members[0].warming = saved["warming"]
+
+    def _begin_to_count(self) -> None:
+        """Have the rows so far warm up, and no others."""
+        self.members[0].warming = True
+        self._hand_out()
+        for member in self.members:
+            member.warming = False
+        self.warming = False
+
+    def _together(self, step: Callable[[Any], None], given: Any) -> None:
+        """Make a step for all tasks; what it raises, which is no failure of one operator, ends them."""
+        try:
+            step(given)
+        except Exception as error:
+            for member in self.members:
+                self.guarded(member, _raise, error)
+
+    def _hand_out(self, last: bool = False) -> None:
+        """Give each task what it goes on with."""
+        parts = self.trunk.parts()
+        entered = self.trunk.graph.entered
+        news = self.rows, entered - self.entered, self.columns
+        self.rows, self.entered = 0, entered
+        written = 0  # rows since somebody looked after them
+        for member, part in zip(self.members, parts):
+            if member.left:
+                continue
+            member.summary.seconds += self.seconds / len(self.members)
+            member.note(*news)
+            before = member.written
+            self.guarded(member, member.go_on_with, part, last)
+            written += member.written - before
+            if written >= GATHERED:
+                self.relieve()
+                written = 0
+        self.seconds = 0.0
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def backfill_all(
@@ -333,6 +452,7 @@ class _Set:
         self.inputs: list[tuple[Any, list[Unit]]] = []  # and the tasks that read each
         self.checkpoints: Checkpoints | None = None
         self.resumed = False  # whether tasks have state of another run
+        self.sharing: list[Sharing] = []
         by_itself = replace(options, workers=1)  # a set is computed on one thread
         for job in jobs:
             folder = None if folders is None else folders.folder(job.name)
@@ -350,9 +470,26 @@ class _Set:
         batches = [m for m in self.members if m.runs is not None or m.asked is not None]
         check_batches([m.name for m in (*streams, *batches)], [m.graph for m in (*streams, *batches)],
                       range(len(streams), len(self.members)))  # fmt: skip
-        linked = groups(len(streams), edges([m.graph for m in streams]))
-        self._open([Unit([streams[i] for i in some], self._guarded) for some in linked])
+        linked = [[streams[i] for i in some] for some in groups(len(streams), edges([m.graph for m in streams]))]
+        alone = [some[0] for some in linked if len(some) == 1]
+        self.sharing = [*self._sharing(alone)]
+        shared = {m.name for unit in self.sharing for m in unit.members}
+        rest = [Unit(some, self._guarded) for some in linked if some[0].name not in shared]
+        self._open([*self.sharing, *rest])
         self._open([Unit([m], self._guarded) for m in batches if m.runs is not None])
+
+    def _sharing(self, members: Sequence[Member]) -> Iterator[Sharing]:
+        """The tasks that begin alike, unless fewer graphs would do their work as those of tasks that are alike."""
+        keys: Keys = {}
+        outlines = [Outline(m.graph, m.wish.equal, keys) for m in members]
+        found = families(outlines)
+        if len(found) > 1:
+            alike = [(kind_of(graph), graph) for some in found for graph in (members[i].graph for i in some)]
+            kinds = {kind and kind[0]: graph for kind, graph in alike}
+            if len(kinds) < len(found) and None not in kinds and all(map(apart, kinds.values())):
+                return
+        for some in found:
+            yield Sharing([members[i] for i in some], [outlines[i] for i in some], self._guarded, self._bound)
 
     def _open(self, units: list[Unit]) -> None:
         members = [m for unit in units for m in unit.members]
@@ -395,8 +532,9 @@ class _Set:
         saved = self.checkpoints.load() if resume else None
         for _, found in self.inputs:
             for unit in found:
-                if all(map(self._finished, unit.members)):
-                    for member in unit.members:
+                finished = [*map(self._finished, unit.members)]
+                if unit.linked is None or all(finished):
+                    for member in compress(unit.members, finished):
                         assert member.folder is not None
                         self.summary.tasks[member.name] = as_finished(member.folder.staging.finished or {})
                         self._leave(member)
@@ -404,17 +542,22 @@ class _Set:
             return
         self.resumed = True
         self.inputs[0][0].go_on(saved["input"])
-        for member in list(self.members):
-            state = saved["members"].get(member.name)
-            if state is None:
-                self._fail(member.job, OutputError("it had failed before the run was broken off"))
-                self._leave(member)
-                continue
-            assert member.folder is not None
-            member.folder.go_on(state["sinks"])
-            member.restore(state["run"], member.sinks)
-            member.folder.staging.keep = True
+        with sharing(saved["tables"]):
+            for unit, state in zip(self.sharing, saved["sharing"]):
+                unit.restore(state)
+            for member in list(self.members):
+                self._restore(member, saved["members"].get(member.name))
         folders.keep = True
+
+    def _restore(self, member: Member, state: Mapping[str, Any] | None) -> None:
+        if state is None:
+            self._fail(member.job, OutputError("it had failed before the run was broken off"))
+            self._leave(member)
+            return
+        assert member.folder is not None
+        member.folder.go_on(state["sinks"])
+        member.restore(state["run"], member.sinks)
+        member.folder.staging.keep = True
 
     def _finished(self, member: Member) -> bool:
         """Whether the results of a task are there."""
@@ -474,6 +617,8 @@ class _Set:
             self._tell(source.rows_read, source)
             if self.checkpoints is not None and self.checkpoints.due():
                 _hand(dispatch.rest(), units)
+                for unit in units:
+                    unit.settle()
                 self._save(source)
             if not self.members:
                 break
@@ -494,7 +639,7 @@ class _Set:
         kinds: dict[Hashable, dict[Sort, Unit]] = defaultdict(dict)
         for unit in units:
             member, wish = unit.members[0], unit.wish
-            found = kind_of(member.graph) if unit.linked is None and not member.watched else None
+            found = kind_of(member.graph) if len(unit.members) == 1 and not member.watched else None
             if found is not None:
                 kind, sort = found
                 kinds[kind, repr(wish.tags), repr(wish.fields)].setdefault(sort, unit)
@@ -531,9 +676,14 @@ class _Set:
 
     def _save(self, source: Any) -> None:
         assert self.checkpoints is not None and self.folders is not None
-        states = {m.name: {"run": m.snapshot(), "sinks": m.folder.mark()} for m in self.members if m.folder is not None}
+        with sharing() as tables:
+            shared = [unit.snapshot() for unit in self.sharing]
+            states = {
+                m.name: {"run": m.snapshot(), "sinks": m.folder.mark()} for m in self.members if m.folder is not None
+            }
         self.folders.sync()
-        self.checkpoints.save({"input": source.place(), "members": states}, source.rows_read)
+        saved = {"input": source.place(), "members": states, "sharing": shared, "tables": tables}
+        self.checkpoints.save(saved, source.rows_read)
         self.folders.keep = True
         for folder in self.working:
             folder.staging.keep = True

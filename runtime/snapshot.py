@@ -82,7 +82,11 @@ _SHARED: ContextVar[_Once | None] = ContextVar("shared", default=None)
 @contextmanager
 def sharing(frozen: list[Any] | None = None) -> Iterator[list[Any]]:
     """A block in which tables that `freeze` meets more than once are frozen once, into the list that it yields; or,
-    with such a list, in which `thaw` makes one object of each."""
+    with such a list, in which `thaw` makes one object of each. A block within another is part of it: its list stays
+    empty."""
+    if _SHARED.get() is not None:
+        yield []
+        return
     shared = _Once(frozen=[] if frozen is None else frozen)
     token = _SHARED.set(shared)
     try:

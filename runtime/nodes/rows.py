@@ -253,6 +253,7 @@ class Log(Operator):
     """Hands everything it sees to the log and passes it on."""
 
     alone = True
+    sends = True
 
     def __init__(self, *, name: str, level: str = "INFO", prefix: str = "") -> None:
         super().__init__(name=name)

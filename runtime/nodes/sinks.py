@@ -15,6 +15,7 @@ class HttpOut(Operator):
     """Shows each point or batch under `path`, and passes it on."""
 
     alone = True
+    sends = True
 
     def __init__(self, *, name: str, path: str) -> None:
         super().__init__(name=name)
@@ -61,6 +62,7 @@ class InfluxDBOut(Operator):
 
     kind = "influxDBOut"
     alone = True
+    sends = True
 
     def __init__(
         self,

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_backfill_ways import digest, killed_at, left_by, of_files
+from test_backfill_ways import digest, killed_at, left_by, of_files, told
 from test_golden import BUILT
-from test_pipelines import pipelines, point, rows_of
+from test_pipelines import SECOND, SHIFT, STREAM, pipelines, point, predicates, rows_of
 
 import tickc
-from tickc.runtime import alike, dispatch, many, queries
+from tickc.runtime import alike, dispatch, many, prefixes, queries
 from tickc.runtime.batch import Rows, Text
+from tickc.runtime.nodes import alert
+from tickc.runtime.nodes.loop import Loop
 from tickc.runtime.sinks import parts
 from tickc.runtime.sources.recording import write_recording
 from tickc.task import Task
@@ -159,6 +161,87 @@ def test_tasks_that_are_alike(
     wanted = {task.name: left_by(task, source, folder / f"alone {task.name}", **options) for task in tasks}
     for size in (3, 1000):
         assert left_by_all(tasks, source, folder / f"batches of {size}", batch_rows=size, **options) == wanted
+
+
+FAILING = [
+    "|alert().crit(lambda: \"v\" > 2.0).message('{{ slice (index .Tags \"dc\") 1 }}').log('f')",  # without a dc
+    "|window().period(4s).every(4s)|combine(lambda: TRUE, lambda: TRUE).as('l', 'r').max(3)",
+    '|where(lambda: "s" > 1)',
+]
+
+
+@st.composite
+def branching(draw: st.DrawFn) -> list[str]:
+    """Scripts that grow from the beginnings of some chains, each from one or two places."""
+    step = st.one_of(
+        st.tuples(st.sampled_from(STREAM), predicates).map(lambda drawn: drawn[0](drawn[1])), st.sampled_from(FAILING)
+    )
+    begin = st.sampled_from(["", ".groupBy('host')", ".groupBy(*)", ".where(lambda: \"host\" == 'a')"])
+    chains = [
+        [f"stream|from().measurement('m'){draw(begin)}", *draw(st.lists(step, min_size=1, max_size=4))]
+        for _ in range(draw(st.integers(1, 2)))
+    ]
+    scripts = []
+    for _ in range(draw(st.integers(2, 5))):
+        chain, lines = draw(st.sampled_from(chains)), list[str]()
+        for i in range(draw(st.integers(1, 2))):
+            shared = chain[: draw(st.integers(1, len(chain)))]
+            own = [*draw(st.lists(step, max_size=2)), draw(st.sampled_from(["|httpOut('out')", f"|httpOut('{i}')"]))]
+            steps = [a for a, b in zip([*shared, *own], ["", *shared, *own]) if not a == b == SHIFT]
+            lines.append(f"var b{i} = {''.join(steps)}")
+        scripts.append("\n".join([*lines, *(["b0|union(b1)|httpOut('both')"] if i and draw(st.booleans()) else [])]))
+    return scripts
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes too long where processes are killed
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(scripts=branching(), points=st.lists(point, min_size=1, max_size=60), seed=st.integers(0, 10**6))
+def test_tasks_that_begin_alike(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    scripts: list[str],
+    points: Any,
+    seed: int,
+) -> None:
+    folder, chance = tmp_path_factory.mktemp("prefixes"), random.Random(seed)
+    monkeypatch.setattr(Loop, "WORTH", 0)
+    monkeypatch.setattr(alert, "FEW", chance.choice([1, 8]))
+    monkeypatch.setattr(dispatch, "ENOUGH", chance.choice([1, 3, 1000]))
+    monkeypatch.setattr(prefixes, "GATHERED", chance.choice([1, 4, 1000]))
+    monkeypatch.setattr(many, "GATHERED", chance.choice([1, 1000]))
+    monkeypatch.setattr(many, "HELD", chance.choice([0, 500, 1 << 20]))
+    without = chance.choice([(), (), None, ("prune_columns",), ("fuse_windows", "push_projection")])
+    tasks = [tickc.compile(script, name=f"t{i}", without=without) for i, script in enumerate(scripts)]
+    source = folder / "in.srpl"
+    write_recording(source, [named(points, chance.choice([["m"], ["m", "m", "k"]]))])
+    options: dict[str, Any] = {
+        "format": chance.choice(["parquet", "arrow", "jsonl", "lp"]),
+        "flush": chance.choice([True, False]),
+    }
+    if chance.choice([True, False]):
+        options |= {"start": (1_600_000_000 + len(points) // 3) * SECOND, "warm_up": "1h"}
+    wanted = {task.name: left_by(task, source, folder / f"alone {task.name}", **options) for task in tasks}
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "families", lambda _: [])
+        assert left_by_all(tasks, source, folder / "each by itself", **options) == wanted
+    summaries = {task.name: told(folder / "each by itself" / task.name) for task in tasks}
+    for size in (1, 7, 1000):
+        together = folder / f"batches of {size}"
+        assert left_by_all(tasks, source, together, batch_rows=size, **options) == wanted
+        assert {task.name: told(together / task.name) for task in tasks} == summaries
+    options |= {"resume": True, "checkpoint": 0.0}
+    while killed_at(
+        chance.randrange(20, 400),
+        lambda tick: tickc.backfill_all(
+            tasks, source, folder / "killed", batch_rows=chance.choice([1, 3, 10]), on_step=tick, **options
+        ),
+    ):
+        pass
+    assert left_by_all(tasks, source, folder / "killed", **options) == wanted
 
 
 @pytest.mark.parametrize("folder", BUILT[::16])
