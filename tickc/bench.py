@@ -447,8 +447,8 @@ def size(n: float) -> str:
 
 
 def unit(measured: Sequence[Measured]) -> Callable[[float], str]:
-    """Writes seconds, all in one unit: milliseconds where nothing took ten seconds."""
-    if max(max(one.seconds, one.cpu, *one.runs) for one in measured) < 10.0:
+    """Writes seconds, all in one unit: milliseconds where no run took a second."""
+    if max(one.seconds for one in measured) < 1.0:
         return lambda seconds: f"{seconds * 1e3:,.1f} ms"
     return lambda seconds: f"{seconds:.3f} s"
 

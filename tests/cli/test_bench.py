@@ -227,4 +227,4 @@ def test_numbers() -> None:
     assert found["seconds"] == 4.0 and found["source"] is None and found["stages"] == {}
     a.stages, a.threads = [Stage("alert2", lines=(5, 8), cpu=0.5)], [Thread("main", 1.0, {"alert2": 0.5})]
     assert Measured.of_json(json.loads(json.dumps(a.to_json()))) == a and a.to_json()["threads"][0]["busy"] == 0.5
-    assert unit([a])(0.0125) == "12.5 ms" and unit([a, Measured("c", "", seconds=10.0)])(0.0125) == "0.013 s"
+    assert unit([b])(0.0125) == "12.5 ms" and unit([b, a])(0.0125) == "0.013 s"
