@@ -16,7 +16,7 @@ from typing import Any
 
 from tickc.compiler import pytext
 from tickc.compiler.diagnostics import Source, Span
-from tickc.compiler.ir import Op, Plan, SourceOp
+from tickc.compiler.ir import Memory, Op, Plan, SourceOp
 from tickc.compiler.passes.fold_constants import rebuilt
 from tickc.compiler.passes.fuse_kernels import LoopOp
 from tickc.runtime.expr import Expr, deep_recursion, level_above
@@ -249,8 +249,8 @@ def _reads(plan: Plan) -> str:
     """What the sources of the plan have to deliver, None for all columns; how far back points decide, by operator."""
     value = next((op.reads() for op in plan if isinstance(op, SourceOp)), {})
     if value:
-        remember = [(op.name, op.remembers) for op in plan if op.remembers is not None]
-        value["history"] = {name: None if m.reach is None else (m.reach, m.points) for name, m in remember}
+        free = [(op.name, op.remembers or Memory("", 0)) for op in plan if not op.effects and not op.timed]
+        value["history"] = {name: (m.reach, m.points) for name, m in free if m.reach is not None}
     return pytext.statement("READS", repr(value))
 
 

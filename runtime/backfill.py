@@ -354,21 +354,21 @@ class Run:
 
     def _slices(self, paths: Paths | Address) -> Slices:
         """The slices of time of the input; raises Unsuitable where there are none that give what the whole gives."""
-        from tickc.runtime.slices import Slices, why_not
-
-        if why := why_not(self.graph, self.reads, self.options):
-            raise Unsuitable(f"slices of time would not give the same results: {why}", "leave --time-parallel out")
+        from tickc.runtime.slices import Slices
 
         def read(start: int, stop: int) -> Any:
             return self._opened(paths, replace(self.options, start=start, stop=stop, workers=1))
 
-        return Slices(self.graph, self.reads["history"], self.input, read, self.arrived, self.options.threads)
+        return Slices(self.graph, self.reads, self.input, read, self.arrived, self.options)
 
     def _in_slices(self, slices: Slices) -> Iterator[Iterator[Output]]:
         """What leaves the graph for each batch of rows of the slices."""
         for outputs in slices.rounds():
-            self.input.rows_read = slices.points
-            yield iter(outputs)
+            self.input.rows_read = rest = slices.points
+            for reader in self.input.readers:
+                reader.rows_read = min(rest, reader.total_rows)
+                rest -= reader.rows_read
+            yield outputs
 
     def settled(self) -> bool:
         """Whether all that was sent has come out; if not, it will before more is sent."""

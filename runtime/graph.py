@@ -645,14 +645,6 @@ def first_of(failures: Mapping[int, TaskFailed]) -> TaskFailed:
     return failures[min(failures, key=lambda i: (failures[i].seq, i))]
 
 
-def anew(graph: Graph) -> Graph:
-    """A graph of the same operators, with fresh state."""
-    made = Graph()
-    for op, parents in zip(graph.operators, graph.parents):
-        made.add(fresh(op), *(made.operators[p] for p in parents))
-    return made
-
-
 def fresh(op: Operator) -> Any:
     """An operator of the same configuration, with fresh state."""
     made: Any = type(op)

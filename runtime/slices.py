@@ -1,24 +1,26 @@
 """Slices of time at once, each beginning with the points before it that its operators need.
 
-A slice has a graph of its own, which reads a part of the input and, before that, some of what precedes it to warm up.
+A slice has operators of its own, which read a part of the input and, before that, some of what precedes it to warm up.
 Whether that was enough is told by the groups: what an operator remembers of one is known once the group has had points
-for as long as the module's HISTORY says (`Watch`). A group that was silent meanwhile, but not in all of history, makes
-the slice begin anew, earlier. So slices give the results of a run from the beginning, or a task is refused.
+for as long as the module says (READS, `history`; see `Watch`). A group that was silent meanwhile, but not in all of
+history, makes the slice begin anew, earlier. From the first operator on whose memory has no bound, or which has several
+parents or effects, there is one for all slices, which takes what these came to in order. So slices give the results of
+a run from the beginning.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Groups, Rows
-from tickc.runtime.graph import Graph, Operator, Output, Source, anew, operators
+from tickc.runtime.graph import Graph, Operator, Output, Source, fresh
 from tickc.runtime.nodes.group import first_rows
 from tickc.runtime.sources.base import Unsuitable
 from tickc.runtime.sources.files import Parquet
@@ -26,13 +28,27 @@ from tickc.runtime.sources.files import Parquet
 if TYPE_CHECKING:
     from tickc.runtime.backfill import Options
 
-History = Mapping[str, tuple[int, int] | None]  # by operator: how far back points decide, ns and points of each group
+History = Mapping[str, tuple[int, int]]  # by operator: how far back points decide, ns and points of each group
 
 LEAST, MOST = 1 << 21, 1 << 23  # rows of a slice
 SLICES = 32  # where they are large enough; not by the number of threads, as another number may go on
 SHARE = 16  # part of a slice that its warm-up has at first
 NOT_YET = 2**63 - 1  # when a group was seen that was not
+LEAVE_OUT = "leave --time-parallel out"
 AHEAD = 2  # slices beside those under way whose results may wait
+
+
+def inside(graph: Graph, reads: Mapping[str, Any]) -> list[int]:
+    """The operators that slices have of their own, by place: those that are told to have a bound, and only such above
+    them. None with a memory where a group may have points of several measurements, as the first one names it."""
+    named = len(reads.get("measurements") or ()) == 1 and "" not in reads["measurements"]
+    found: list[int] = []
+    for i, (op, parents) in enumerate(zip(graph.operators, graph.parents)):
+        bound = reads["history"].get(op.name)
+        free = bound is not None and (named or bound == (0, 0)) and type(op).finish is Operator.finish
+        if isinstance(op, Source) or (free and len(parents) == 1 and parents[0] in found):
+            found.append(i)
+    return found
 
 
 def why_not(graph: Graph, reads: Mapping[str, Any], options: Options) -> str:
@@ -44,14 +60,8 @@ def why_not(graph: Graph, reads: Mapping[str, Any], options: Options) -> str:
             return f"{name} is for runs in order"
     if graph.timers:
         return f"{graph.timers[0].name} follows the clock, which every point moves"
-    measurements = tuple(reads.get("measurements") or ("",))
-    if len(measurements) != 1 or not measurements[0]:
-        return "it reads more than one measurement, and a group has the name of its first point"
-    for op in graph.operators:
-        if type(op).finish is not Operator.finish:
-            return f"what waits in {op.name} comes out at the end of the input"
-        if reads["history"].get(op.name, ()) is None:
-            return f"what {op.name} remembers of earlier points has no bound (tickc show --history)"
+    if len(inside(graph, reads)) == 1:
+        return f"what {graph.operators[1].name} does hangs on all earlier points (tickc show --history)"
     return ""
 
 
@@ -66,17 +76,17 @@ class Stage:
     depth: int
 
 
-def stages(graph: Graph, history: History) -> dict[int, Stage]:
-    """The operators that remember, by their place in the graph."""
+def stages(graph: Graph, places: Sequence[int], history: History) -> dict[int, Stage]:
+    """The operators at `places` that remember, by place."""
     found: dict[int, Stage] = {}
-    ends: list[tuple[int, int]] = []
-    for i, (op, parents) in enumerate(zip(graph.operators, graph.parents)):
-        above, depth = (max((ends[p][k] for p in parents), default=0) for k in (0, 1))
-        memory = history.get(op.name)
-        if memory is not None:
-            found[i] = Stage(*memory, above, depth)
-            above, depth = above + memory[0], depth + 1
-        ends.append((above, depth))
+    ends: dict[int, tuple[int, int]] = {}
+    for i in places:
+        above, depth = (max((ends[p][k] for p in graph.parents[i]), default=0) for k in (0, 1))
+        reach, points = history.get(graph.operators[i].name, (0, 0))
+        if reach or points:
+            found[i] = Stage(reach, points, above, depth)
+            above, depth = above + reach, depth + 1
+        ends[i] = above, depth
     return found
 
 
@@ -125,16 +135,39 @@ class Watch:
             self.after[group[time >= self.end]] = True
 
 
+class Tap(Operator):
+    """Takes what an operator gives."""
+
+    alone = True
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name)
+        self.taken: list[Batch] = []
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        self.taken.append(batch)
+        return ()
+
+    def take(self) -> list[Batch]:
+        """What came since the last time."""
+        taken, self.taken = self.taken, []
+        return taken
+
+
 @dataclass
 class Part:
-    """What a slice came to. rounds: what left the graph, batch by batch; read, entered: points; errors: by operator;
-    came, went: what operators remembered of all groups together when it began and when it ended; failure: what ended
-    it."""
+    """What a slice came to.
 
-    rounds: list[list[Output]] = field(default_factory=list)
+    rounds: what operators gave to others than those of the slice, by place, batch by batch; first: the `seq` of its
+    first row; read, entered: points; errors: of each operator and its steps; came, went: what operators remembered of
+    all groups together when it began and when it ended; failure: what ended it.
+    """
+
+    rounds: list[dict[int, list[Batch]]] = field(default_factory=list)
+    first: int = 0
     read: int = 0
     entered: int = 0
-    errors: dict[str, Counter[str]] = field(default_factory=dict)
+    errors: list[Counter[str]] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     came: list[Hashable] | None = None  # None: no point of it has come
     went: list[Hashable] = field(default_factory=list)
@@ -142,41 +175,51 @@ class Part:
 
 
 class Slices:
-    """The slices of a task, computed in threads and given out one after the other."""
+    """The slices of a task, computed in threads and given on one after the other."""
 
     def __init__(
         self,
         graph: Graph,
-        history: History,
+        reads: Mapping[str, Any],
         source: Any,
         read: Callable[[int, int], Any],
         arrived: Callable[[Rows], Rows],
-        workers: int,
+        options: Options,
     ) -> None:
         """source: the input; read: opens it for points of start <= time < stop; arrived: makes its rows enter. Raises
-        Unsuitable where it cannot be parted."""
-        self.graph, self.read, self.arrived, self.workers = graph, read, arrived, workers
-        self.stages = stages(graph, history)
+        Unsuitable where there are no slices."""
+        if why := why_not(graph, reads, options):
+            raise Unsuitable(f"slices of time would not give the same results: {why}", LEAVE_OUT)
+        self.graph, self.read, self.arrived, self.workers = graph, read, arrived, options.threads
+        self.kept = options.kept // (self.workers + 1)  # bytes of rows that operators of one slice keep
+        self.inside = inside(graph, reads)
+        for i in self.inside:  # what they give in a slice enters here, for the others alone
+            graph.readers[i] = [reader for reader in graph.readers[i] if reader[0] not in self.inside]
+        self.given = [i for i in self.inside if graph.readers[i]]
+        self.stages = stages(graph, self.inside, reads["history"])
         self.reach = max((s.above + s.reach for s in self.stages.values()), default=0)
         self.depth = max((s.depth + 1 for s in self.stages.values()), default=1)
         self.edges = _edges(source)
+        self.groups = {i: Groups() for i in self.given}
         self.seen: dict[str, dict[str, int]] = {
             graph.operators[i].name: {} for i in self.stages
         }  # first, of each group
         self.common: list[Hashable] = []  # what operators remember of all groups at the end of the last slice
         self.done = 0
         self.points = 0  # that were read for them
-        self.between = False  # whether all of one has been given out, and nothing of the next
+        self.between = False  # whether all of one has been given on, and nothing of the next
 
     def snapshot(self) -> list[Any]:
         """How far it has come, between two slices."""
-        return [self.done, self.points, {name: dict(seen) for name, seen in self.seen.items()}, list(self.common)]
+        seen = {name: dict(seen) for name, seen in self.seen.items()}
+        return [self.done, self.points, seen, list(self.common), [self.groups[i] for i in self.given]]
 
     def restore(self, saved: Sequence[Any]) -> None:
         """Go on after the slices of a snapshot."""
-        self.done, self.points, self.seen, self.common = saved
+        self.done, self.points, self.seen, self.common, groups = saved
+        self.groups = dict(zip(self.given, groups))
 
-    def rounds(self) -> Iterator[list[Output]]:
+    def rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph, in order; nothing where one slice is over."""
         waiting: deque[tuple[int, int, Future[Part]]] = deque()
         following = self.done
@@ -192,28 +235,41 @@ class Slices:
                     while self._lacks(number, warm_up) and not self._exact(part):
                         warm_up *= 4
                         part = self._computed(number, warm_up)
-                    yield from self._given_out(part)
+                    yield from self._given_on(part)
                     self.between = True
-                    yield []
+                    yield iter(())
                     self.between = False
             finally:
                 for _, _, future in waiting:
                     future.cancel()
 
-    def _given_out(self, part: Part) -> Iterator[list[Output]]:
+    def _given_on(self, part: Part) -> Iterator[Iterator[Output]]:
+        """Send what a slice came to through the other operators."""
         for watch in part.watches:
             seen, known = self.seen[watch.name], np.flatnonzero(watch.first != NOT_YET)
             for id, first in zip(watch.groups.ids(known), watch.first[known].tolist()):
                 seen.setdefault(id, first)
         self.graph.entered += part.entered
-        for op in operators(self.graph):
-            op.errors.update(part.errors[op.name])
+        for op, errors in zip(_with_steps(self.graph.operators[i] for i in self.inside), part.errors):
+            op.errors.update(errors)
+        shift = self.points - part.first
         self.points += part.read
-        yield from part.rounds
+        codes: dict[int, Array] = {}  # of groups of the slice, by operator
+        for made in part.rounds:
+            for i, batches in made.items():
+                made[i] = [self._renumbered(i, batch, shift, codes) for batch in batches]
+            yield self.graph.push({i: batches for i, batches in made.items() if batches})
         if part.failure is not None:
             raise part.failure
         self.common = part.went
         self.done += 1
+
+    def _renumbered(self, i: int, batch: Any, shift: int, codes: dict[int, Array]) -> Batch:
+        """A batch of an operator of a slice as it would have been without slices."""
+        if i not in codes:
+            codes[i] = self.groups[i].take_over(batch.groups, 0)
+        changed: Batch = replace(batch, group=codes[i][batch.group], groups=self.groups[i], seq=batch.seq + shift)
+        return changed
 
     def _first_warm_up(self, number: int) -> int:
         """ns before its first point with which a slice is tried first."""
@@ -225,7 +281,7 @@ class Slices:
         return bool(self.stages) and self.edges[number][0] - warm_up > self.edges[0][0]
 
     def _exact(self, part: Part) -> bool:
-        """Whether a slice began as those before it, which were given out, had ended."""
+        """Whether a slice began as those before it, which were given on, had ended."""
         if part.came != self.common:
             return False
         for watch in part.watches:
@@ -238,15 +294,21 @@ class Slices:
     def _computed(self, number: int, warm_up: int) -> Part:
         """Compute a slice; what it raises is told in it."""
         start, stop = self.edges[number]
-        part, graph = Part(), anew(self.graph)
-        (entry,) = (op for op in graph.operators if isinstance(op, Source))
+        part, graph = Part(), Graph()
+        own: dict[int, Any] = {}
+        for i in self.inside:
+            own[i] = graph.add(fresh(self.graph.operators[i]), *(own[p] for p in self.graph.parents[i]))
+        taps = {i: graph.add(Tap(name=f"what {own[i].name} gives"), own[i]) for i in self.given}
+        graph.keep_within(self.kept)
+        entry = own[self.inside[0]]
         now: list[Any] = [0, np.zeros(0, np.int64)]  # the `seq` of the first row of a batch, and the times of its rows
         spare = (warm_up - self.reach) // self.depth
         part.watches = [
-            Watch(graph.operators[i], lambda seq: now[1][seq - now[0]], stage, start - warm_up, spare)
+            Watch(own[i], lambda seq: now[1][seq - now[0]], stage, start - warm_up, spare)
             for i, stage in self.stages.items()
         ]
-        before, entered = _errors(graph), 0
+        counters = [op.errors for op in _with_steps(own.values())]
+        before, entered = [*map(Counter, counters)], 0
         try:
             source = self.read(start - warm_up, stop)
             for rows in map(self.arrived, source):
@@ -255,34 +317,36 @@ class Slices:
                     if not len(some):
                         continue
                     if part.came is None and int(some.time[0]) >= start:
-                        part.came, before, entered = _common(graph), _errors(graph), graph.entered
+                        part.came, before, entered = _common(graph), [*map(Counter, counters)], graph.entered
+                        part.first = entry.seen
                     now[:] = entry.seen, some.time
-                    outputs = list(graph.feed(some))
+                    for _ in graph.feed(some):
+                        raise AssertionError("an operator of a slice has effects")
+                    made = {i: tap.take() for i, tap in taps.items()}
                     if part.came is not None:
-                        part.rounds.append(outputs)
+                        part.rounds.append(made)
                         part.read += len(some)
             if source.problems:
                 reason = next(iter(source.problems.counts))
                 raise Unsuitable(f"slices of time: the input has rows that are left out ({reason})", LEAVE_OUT)
-        except Exception as error:  # raised when the slice is given out
+        except Exception as error:  # raised when the slice is given on
             part.failure = error
         part.went = _common(graph)
         if part.came is None:
-            part.came, before, entered = part.went, _errors(graph), graph.entered
+            part.came, before, entered = part.went, [*map(Counter, counters)], graph.entered
         part.entered = graph.entered - entered
-        part.errors = {name: errors - before[name] for name, errors in _errors(graph).items()}
+        part.errors = [errors - earlier for errors, earlier in zip(counters, before)]
         return part
-
-
-LEAVE_OUT = "leave --time-parallel out"
 
 
 def _common(graph: Graph) -> list[Hashable]:
     return [op.common() for op in graph.operators]
 
 
-def _errors(graph: Graph) -> dict[str, Counter[str]]:
-    return {op.name: Counter(op.errors) for op in operators(graph)}
+def _with_steps(operators: Iterable[Operator]) -> Iterator[Operator]:
+    for op in operators:
+        yield op
+        yield from getattr(op, "steps", ())
 
 
 def _edges(source: Any) -> list[tuple[int, int]]:

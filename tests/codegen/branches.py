@@ -44,7 +44,13 @@ READS = {
     "tags": None,
     "fields": ("latency", "status"),
     "where": (),
-    "history": {"window6": None, "median7": (0, 1)},
+    "history": {
+        "stream0": (0, 0),
+        "from1": (0, 0),
+        "where2_eval3_groupby4": (0, 0),
+        "window6_columns": (0, 0),
+        "median7": (0, 1),
+    },
 }
 LINES = {
     "stream0": (2, 2),
