@@ -249,7 +249,7 @@ def _reads(plan: Plan) -> str:
     """What the sources of the plan have to deliver, None for all columns; how far back points decide, by operator."""
     value = next((op.reads() for op in plan if isinstance(op, SourceOp)), {})
     if value:
-        free = [(op.name, op.remembers or Memory("", 0)) for op in plan if not op.effects and not op.timed]
+        free = [(op.name, op.remembers or Memory("", 0)) for op in plan if op.inputs and not (op.effects or op.timed)]
         value["history"] = {name: (m.reach, m.points) for name, m in free if m.reach is not None}
     return pytext.statement("READS", repr(value))
 

@@ -21,7 +21,7 @@ READS = {
     "tags": None,
     "fields": ('it\'s "x"', "path"),
     "where": (),
-    "history": {"stream0": (0, 0), "from1_eval2": (0, 0)},
+    "history": {"from1_eval2": (0, 0)},
 }
 LINES = {"stream0": (2, 2), "from1_eval2": (3, 7), "alert3": (8, 12)}
 

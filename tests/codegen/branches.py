@@ -45,7 +45,6 @@ READS = {
     "fields": ("latency", "status"),
     "where": (),
     "history": {
-        "stream0": (0, 0),
         "from1": (0, 0),
         "where2_eval3_groupby4": (0, 0),
         "window6_columns": (0, 0),

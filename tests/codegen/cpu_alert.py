@@ -20,7 +20,7 @@ READS = {
     "tags": ("host", "usage"),
     "fields": ("host", "usage"),
     "where": (("host", "==", "web01"), ("usage", ">=", 0.0)),
-    "history": {"stream0": (0, 0), "from1": (0, 0)},
+    "history": {"from1": (0, 0)},
 }
 LINES = {"stream0": (1, 1), "from1": (2, 4), "window2_mean3": (5, 8), "alert4": (9, 11)}
 

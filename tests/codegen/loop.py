@@ -37,7 +37,7 @@ READS = {
     "tags": None,
     "fields": None,
     "where": (),
-    "history": {"stream0": (0, 0), "from1": (0, 0)},
+    "history": {"from1": (0, 0)},
 }
 LINES = {
     "stream0": (2, 2),

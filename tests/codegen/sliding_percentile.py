@@ -25,12 +25,7 @@ READS = {
     "tags": None,
     "fields": None,
     "where": (),
-    "history": {
-        "stream0": (0, 0),
-        "from1": (0, 0),
-        "window2": (660_000_000_000, 0),
-        "percentile3": (0, 1),
-    },
+    "history": {"from1": (0, 0), "window2": (660_000_000_000, 0), "percentile3": (0, 1)},
 }
 LINES = {
     "stream0": (3, 3),
