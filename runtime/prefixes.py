@@ -97,7 +97,7 @@ def _common(tasks: Sequence[Outline]) -> set[int | None]:
         common -= gone
 
 
-class _Gather(Operator):
+class Gather(Operator):
     """Keeps what an operator gives until tasks are given it."""
 
     def __init__(self, *, name: str) -> None:
@@ -136,7 +136,7 @@ class Trunk:
         self.graph.goes_on = True  # an operator that fails ends the tasks that have it
         self._common = _common(tasks)
         self._made: dict[int | None, Operator] = {}  # by the key of the last step
-        self._gathers: dict[int | None, _Gather] = {}
+        self._gathers: dict[int | None, Gather] = {}
         self._reads: dict[int | None, list[tuple[Names, Names] | None]] = defaultdict(list)  # by all tasks
         self._fused: dict[int | None, set[Hashable]] = defaultdict(set)  # what each step is part of
         for op, steps in (pair for task in tasks for pair in zip(task.graph.operators, task.steps)):
@@ -147,7 +147,7 @@ class Trunk:
         self._tasks = [self._regrown(task) for task in tasks]
         self.graph.keep_within(kept)
 
-    def _regrown(self, task: Outline) -> tuple[dict[int, int], dict[int, _Gather]]:
+    def _regrown(self, task: Outline) -> tuple[dict[int, int], dict[int, Gather]]:
         """Put operators of the trunk in a task's graph; where each stands in the trunk, by its place in the task's
         graph, and what is gathered of those that the task's own operators read."""
         operators: list[Operator] = []
@@ -155,7 +155,7 @@ class Trunk:
         last: list[int] = []  # of the places, by those of the operators before
         shared: dict[int, int] = {}
         keys: dict[int, int | None] = {}
-        gathers: dict[int, _Gather] = {}
+        gathers: dict[int, Gather] = {}
 
         def add(op: Operator, above: tuple[int, ...]) -> tuple[int, ...]:
             operators.append(op)
@@ -196,10 +196,10 @@ class Trunk:
         tags, fields = (joined(names) for names in zip(*reads))
         return Block(name=step.operator.name, steps=[step.operator], reads=[(tags, fields)])
 
-    def _gather(self, key: int | None) -> _Gather:
+    def _gather(self, key: int | None) -> Gather:
         if key not in self._gathers:
             above = self._made[key]
-            self._gathers[key] = self.graph.add(_Gather(name=above.name), above)
+            self._gathers[key] = self.graph.add(Gather(name=above.name), above)
         return self._gathers[key]
 
     # -- the run

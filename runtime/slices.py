@@ -22,6 +22,7 @@ import numpy as np
 from tickc.runtime.batch import Array, Batch, Groups, Rows
 from tickc.runtime.graph import Graph, Operator, Output, Source, fresh
 from tickc.runtime.nodes.group import first_rows
+from tickc.runtime.prefixes import Gather
 from tickc.runtime.sources.base import Unsuitable
 from tickc.runtime.sources.files import Parquet
 
@@ -135,25 +136,6 @@ class Watch:
             self.after[group[time >= self.end]] = True
 
 
-class Tap(Operator):
-    """Takes what an operator gives."""
-
-    alone = True
-
-    def __init__(self, *, name: str) -> None:
-        super().__init__(name=name)
-        self.taken: list[Batch] = []
-
-    def process(self, batch: Batch) -> Iterable[Batch]:
-        self.taken.append(batch)
-        return ()
-
-    def take(self) -> list[Batch]:
-        """What came since the last time."""
-        taken, self.taken = self.taken, []
-        return taken
-
-
 @dataclass
 class Part:
     """What a slice came to.
@@ -193,9 +175,8 @@ class Slices:
         self.graph, self.read, self.arrived, self.workers = graph, read, arrived, options.threads
         self.kept = options.kept // (self.workers + 1)  # bytes of rows that operators of one slice keep
         self.inside = inside(graph, reads)
-        for i in self.inside:  # what they give in a slice enters here, for the others alone
-            graph.readers[i] = [reader for reader in graph.readers[i] if reader[0] not in self.inside]
-        self.given = [i for i in self.inside if graph.readers[i]]
+        graph.elsewhere = self.inside
+        self.given = [i for i in self.inside if any(reader not in self.inside for reader, _ in graph.readers[i])]
         self.stages = stages(graph, self.inside, reads["history"])
         self.reach = max((s.above + s.reach for s in self.stages.values()), default=0)
         self.depth = max((s.depth + 1 for s in self.stages.values()), default=1)
@@ -212,12 +193,20 @@ class Slices:
     def snapshot(self) -> list[Any]:
         """How far it has come, between two slices."""
         seen = {name: dict(seen) for name, seen in self.seen.items()}
-        return [self.done, self.points, seen, list(self.common), [self.groups[i] for i in self.given]]
+        errors = [dict(op.errors) for op in self._counting]
+        return [self.done, self.points, seen, list(self.common), [self.groups[i] for i in self.given], errors]
 
     def restore(self, saved: Sequence[Any]) -> None:
         """Go on after the slices of a snapshot."""
-        self.done, self.points, self.seen, self.common, groups = saved
+        self.done, self.points, self.seen, self.common, groups, errors = saved
         self.groups = dict(zip(self.given, groups))
+        for op, known in zip(self._counting, errors):
+            op.errors.update(known)
+
+    @property
+    def _counting(self) -> Iterator[Operator]:
+        """The operators of the whole that stand for those of the slices, and tell of their errors."""
+        return _with_steps(self.graph.operators[i] for i in self.inside)
 
     def rounds(self) -> Iterator[Iterator[Output]]:
         """What leaves the graph, in order; nothing where one slice is over."""
@@ -250,7 +239,7 @@ class Slices:
             for id, first in zip(watch.groups.ids(known), watch.first[known].tolist()):
                 seen.setdefault(id, first)
         self.graph.entered += part.entered
-        for op, errors in zip(_with_steps(self.graph.operators[i] for i in self.inside), part.errors):
+        for op, errors in zip(self._counting, part.errors):
             op.errors.update(errors)
         shift = self.points - part.first
         self.points += part.read
@@ -298,7 +287,7 @@ class Slices:
         own: dict[int, Any] = {}
         for i in self.inside:
             own[i] = graph.add(fresh(self.graph.operators[i]), *(own[p] for p in self.graph.parents[i]))
-        taps = {i: graph.add(Tap(name=f"what {own[i].name} gives"), own[i]) for i in self.given}
+        gathers = {i: graph.add(Gather(name=f"what {own[i].name} gives"), own[i]) for i in self.given}
         graph.keep_within(self.kept)
         entry = own[self.inside[0]]
         now: list[Any] = [0, np.zeros(0, np.int64)]  # the `seq` of the first row of a batch, and the times of its rows
@@ -322,7 +311,7 @@ class Slices:
                     now[:] = entry.seen, some.time
                     for _ in graph.feed(some):
                         raise AssertionError("an operator of a slice has effects")
-                    made = {i: tap.take() for i, tap in taps.items()}
+                    made = {i: gather.taken() for i, gather in gathers.items()}
                     if part.came is not None:
                         part.rounds.append(made)
                         part.read += len(some)
