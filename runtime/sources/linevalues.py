@@ -174,9 +174,12 @@ def scan_number(buf, i):  # type: ignore[no-untyped-def]
     return -1, False, mantissa, exponent, lost, p
 
 
-@bare_kernel
-def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def]
-    """The bits of a positive float, -1 where only Python can tell, -2 where it is out of range."""
+@bare_routine
+def slow_float(mantissa, exponent, lost, p, powers, solved):  # type: ignore[no-untyped-def]
+    """The bits of a positive float, -1 where only Python can tell and has not yet, -2 where it is out of range.
+
+    p: where it stands; powers, solved: as in `Floats`.
+    """
     if mantissa == U0:
         return np.int64(0)
     if exponent > 400:
@@ -185,7 +188,11 @@ def slow_float(mantissa, exponent, lost, powers):  # type: ignore[no-untyped-def
         return np.int64(0)
     bits = float_bits(mantissa, exponent, powers)
     if lost and bits != float_bits(mantissa + U1, exponent, powers):
-        return np.int64(-1)
+        bits = np.int64(-1)
+    if bits == -1:
+        for k in range(solved.shape[0]):
+            if solved[k, 0] == p:
+                bits = solved[k, 1]
     return bits
 
 
@@ -196,9 +203,21 @@ def bits_of(value):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
+def read_exponent(words, q):  # type: ignore[no-untyped-def]
+    """What stands behind the `e` of a number, of at most seven digits: (power of ten, bytes); 0 bytes: it is none."""
+    w = word(words, q)
+    c = byte_of(w, 0)
+    signed = np.int64(c in (MINUS, PLUS))
+    d = (w >> np.uint64(8 * signed)) ^ ZEROS
+    n = first_of(not_digits(d))
+    power = np.int64(value_of(d, n))
+    return -power if c == MINUS else power, np.int64(0) if n == 0 or n == 8 else n + signed
+
+
+@bare_kernel
 def read_decimal(words, q, d, point, convert, floats):  # type: ignore[no-untyped-def]
-    """The decimal fraction at `q` whose first eight bytes `d` (XORed with ZEROS) are seven digits and the point, as
-    byte `point`: (the bits of its float as i8, end). -1 in place of the bits: it is another number, none, or hard."""
+    """The number at `q` whose first eight bytes `d` (XORed with ZEROS) are seven digits and the point, as byte
+    `point`: (the bits of its float as i8, end). -1 in place of the bits: it is another number, none, or hard."""
     mantissa = spelled((d & MASKS[point] | d >> EIGHT & ~MASKS[point]) << EIGHT)
     places = 7 - point
     q += 8
@@ -213,16 +232,23 @@ def read_decimal(words, q, d, point, convert, floats):  # type: ignore[no-untype
         if n > 4:  # more than 19 digits
             return np.int64(-1), q
     mantissa = mantissa * POWERS[n] + value_of(d, n)
-    c = byte_of(d, n)
+    exponent = -places - n
+    c = byte_of(d, n) ^ DIGIT0
     q += n
-    places += n
-    if not ends_value(c ^ DIGIT0):
+    if c | 32 == LETTER_E:
+        power, n = read_exponent(words, q + 1)
+        if n == 0:
+            return np.int64(-1), q
+        exponent += power
+        q += 1 + n
+        c = byte_of(word(words, q), 0)
+    if not ends_value(c):
         return np.int64(-1), q
     if not convert:
         return np.int64(0), q
-    bits = float_bits(mantissa, -places, floats.powers)
-    if bits < 0 and mantissa <= EXACT:
-        bits = bits_of(np.float64(np.int64(mantissa)) / FLOAT_POWERS[places])
+    bits = float_bits(mantissa, exponent, floats.powers)
+    if bits < 0 and mantissa <= EXACT and exponent <= 0 and exponent >= -22:
+        bits = bits_of(np.float64(np.int64(mantissa)) / FLOAT_POWERS[-exponent])
     return bits, q
 
 
@@ -232,7 +258,7 @@ def begins_number(c):  # type: ignore[no-untyped-def]
     return (c >= DIGIT0 and c <= DIGIT9) or c in (MINUS, DOT)
 
 
-@bare_routine
+@bare_kernel
 def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
     """The number at `p`: (outcome, kind, its bits as i8, end). Where the outcome is a reason, end is where it stands.
 
@@ -286,11 +312,7 @@ def read_number(text, p, convert, floats):  # type: ignore[no-untyped-def]
         return DONE, kind, bits_of(-value if negative else value), q
     bits = np.int64(0)
     if convert:
-        bits = slow_float(mantissa, exponent, lost, floats.powers)
-        if bits == -1:
-            for k in range(floats.solved.shape[0]):
-                if floats.solved[k, 0] == p:
-                    bits = floats.solved[k, 1]
+        bits = slow_float(mantissa, exponent, lost, p, floats.powers, floats.solved)
         if bits == -1:
             return HARD, kind, bits, q
         if bits == -2:
