@@ -26,7 +26,7 @@ import numpy as np
 from tickc.runtime.backfill import at_home
 from tickc.runtime.batch import Array, Groups, Pairs, Points, Rows
 from tickc.runtime.dispatch import Slots
-from tickc.runtime.emitted import Dealt, emitted
+from tickc.runtime.emitted import Deal, Dealt, emitted
 from tickc.runtime.events import Events
 from tickc.runtime.expr import Binary, Expr, Frame, Lambda, Literal, Ref, spine
 from tickc.runtime.graph import EXAMPLE_DBRPS, Entry, Graph, Operator, Output, Source, fresh, operators
@@ -295,9 +295,9 @@ class Alike:
         for found in emitted(outputs):
             task = self.task[found.group]
             order = np.argsort(task, kind="stable")
-            ends = np.cumsum(np.bincount(task, minlength=len(portions)))
+            deal, ends = Deal(found, order), np.cumsum(np.bincount(task, minlength=len(portions))).tolist()
             for i in np.unique(task).tolist():
-                portions[i].sinks.append(found.dealt(order[ends[i - 1] if i else 0 : ends[i]]))
+                portions[i].sinks.append(Dealt(deal, ends[i - 1] if i else 0, ends[i]))
         for output in outputs:
             if output.kind == "alert":
                 for i, level in zip(self.task[_points(output).group].tolist(), output.payload.levels):

@@ -265,7 +265,7 @@ class Run:
             sink, count = self._sink(sinks, some.kind, some.name)
             sink.write(some)
             count.emissions += some.emissions
-            count.rows += len(some.rows)
+            count.rows += len(some)
         alerts = self.summary.alerts
         for level, n in levels.items():
             alerts[level] = alerts.get(level, 0) + n

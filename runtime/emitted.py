@@ -38,6 +38,10 @@ class Emitted:
     name: str
     parts: Sequence[Part]
 
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return sum(len(p.rows) for p in self.parts)
+
     @cached_property
     def _order(self) -> Array | None:
         """i8[n]: the rows of all parts in their order; None where that is how they stand."""
@@ -88,44 +92,62 @@ class Emitted:
         groups = np.concatenate([_points(p.payload).group for p in self.parts])
         return groups if self._order is None else groups[self._order]
 
-    def dealt(self, rows: Array) -> Dealt:
-        """Some of the rows (i8[m], ascending) of points or their events."""
-        return Dealt(self, rows)
-
     def _ordered(self, texts: list[Any]) -> list[Any]:
         return texts if self._order is None else [texts[i] for i in self._order.tolist()]
 
 
-@dataclass(frozen=True)
-class Dealt:
-    """Some of the rows that reached one sink; has the face of `Emitted` as far as sinks need it."""
+class Deal:
+    """What reached one sink, in the `order` (i8[n]) of those whom it is dealt out to."""
 
-    whole: Emitted
-    at: Array
-
-    @property
-    def kind(self) -> str:
-        return self.whole.kind
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
+    def __init__(self, whole: Emitted, order: Array) -> None:
+        self.whole, self.order = whole, order
 
     @cached_property
     def rows(self) -> Rows:
-        rows = self.whole.rows.take(self.at)
+        return self.whole.rows.take(self.order)
+
+    @cached_property
+    def json_texts(self) -> list[str | None]:
+        return [self.whole.json_texts[i] for i in self.order.tolist()]
+
+    @cached_property
+    def line_texts(self) -> list[str]:
+        return [self.whole.line_texts[i] for i in self.order.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """The rows start <= i < stop of a deal; has the face of `Emitted` as far as sinks need it."""
+
+    deal: Deal
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def kind(self) -> str:
+        return self.deal.whole.kind
+
+    @property
+    def name(self) -> str:
+        return self.deal.whole.name
+
+    @property
+    def rows(self) -> Rows:
+        rows = self.deal.rows.take(slice(self.start, self.stop))
         return rows.with_(fields={name: column.normal() for name, column in rows.fields.items()})
 
     @property
     def emissions(self) -> int:
-        return len(self.at)
+        return len(self)
 
     def json(self) -> Iterable[str]:
-        texts = self.whole.json_texts
-        return [text for i in self.at.tolist() if (text := texts[i]) is not None]
+        return [text for text in self.deal.json_texts[self.start : self.stop] if text is not None]
 
     def lines(self) -> Iterable[str]:
-        return [self.whole.line_texts[i] for i in self.at.tolist()]
+        return self.deal.line_texts[self.start : self.stop]
 
 
 Reached = Emitted | Dealt  # what reached one sink

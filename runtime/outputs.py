@@ -277,7 +277,7 @@ class _Table:
         self.batches: list[Any] = []
 
     def write(self, emitted: Reached) -> None:
-        if len(emitted.rows):
+        if len(emitted):
             self.batches.append(self.frame.batch(emitted.rows))
 
     def table(self) -> pa.Table:

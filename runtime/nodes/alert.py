@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -377,7 +378,6 @@ class Alert(Operator):
         self.level_field, self.id_field = level_field, id_field
         self.message_field, self.duration_field = message_field, duration_field
         self.level_words = Vocabulary(LEVELS)
-        self.retagging, self.headers = Retagging(), Headers()
         self.topic, self.category = topic, category
         self.inhibit = tuple(_rule(r) for r in inhibit)
         self.logs, self.handlers = tuple(logs), tuple(handlers)
@@ -392,6 +392,16 @@ class Alert(Operator):
         self._chunk = 256
         self._rest: Iterator[Any] = iter(())  # of a round in which it holds
         self.failed = False  # whether it has ended the task
+
+    @cached_property
+    def retagging(self) -> Retagging:
+        """The groups of points that get tags; few alerts set any."""
+        return Retagging()
+
+    @cached_property
+    def headers(self) -> Headers:
+        """Likewise those of batches."""
+        return Headers()
 
     # -- the edges
 

@@ -133,7 +133,8 @@ class Grouping:
         self._direct = Vocabulary(), np.zeros(0, np.int32)  # of one tag: from its codes to groups, -1 unknown
         self._checked: dict[str, int] = {}
         self.plain = True  # whether different values make different ids
-        self._named = self.by_name or bool(groups.by_name.values.any())  # whether a group may have the measurement
+        named = groups.by_name.values
+        self._named = self.by_name or (len(named) > 0 and bool(named.any()))  # whether a group may have the measurement
         if self.dims == ALL:
             self._star.extend(sorted(groups.values))
         self._learn_groups()
