@@ -17,7 +17,7 @@ from tickc.runtime.batch import Batch, Points, Rows
 from tickc.runtime.graph import Entry, Graph, Operator, Source, TaskFailed
 from tickc.runtime.nodes.block import Block, Chain, Names
 
-GATHERED = 1 << 16  # rows that are gathered before tasks are given them
+GATHERED = 1 << 17  # rows that are gathered before tasks are given them
 
 Keys = dict[Hashable, int]  # numbers of steps, equal where two tasks have the same step after the same steps
 

@@ -242,6 +242,17 @@ def alert_batches(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def points_of(group, wanted, out):  # type: ignore[no-untyped-def]
+    """The points of groups that are wanted. group: i4[n], wanted: bool[groups] -> out: i8[n]. Returns how many."""
+    found = 0
+    for i in range(group.size):
+        if wanted[group[i]]:
+            out[found] = i
+            found += 1
+    return found
+
+
+@kernel
 def resume(group, time, level, since, settings, state, history):  # type: ignore[no-untyped-def]
     """Start a group at a level that its topic remembers (AlertNode.restoreEventState)."""
     push(state[group], history, group, time, level, settings[0])
@@ -538,8 +549,15 @@ class Alert(Operator):
         if not self.state["known"].all():
             self.state["known"][group] = 1
         stirred[group[up]] = True
-        at = np.flatnonzero(stirred[group]) + first if stirred.any() else up
-        return at if FEW * len(at) <= len(group) else None
+        groups = np.flatnonzero(stirred).astype(np.int32)
+        if not len(groups):
+            return up
+        if len(groups) <= FEW:  # comparisons of columns take less than a look at each point
+            at = np.flatnonzero(np.logical_or.reduce([group == g for g in groups]))
+        else:
+            at = np.empty(len(group), np.int64)
+            at = at[: points_of(group, stirred, at)]
+        return at + first if FEW * len(at) <= len(group) else None
 
     # -- levels
 
@@ -564,7 +582,7 @@ class Alert(Operator):
             errors[f"error evaluating {what} {LEVELS[k % 3 + 1]}"] += int(np.count_nonzero(error))
         if k >= 3:
             held = ~held if error is None else ~held & ~error
-        return held.view(np.uint8) << np.uint8(k)
+        return held.view(np.uint8) * np.uint8(1 << k)  # a shift takes 20 times as long
 
     def _advance(self, work: _Work, first: int, last: int, out: Array) -> int:
         """Take points or batches first…last-1 through the state machine; returns the rows written to `out`.
