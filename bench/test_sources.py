@@ -6,6 +6,7 @@ their text. MB/s are of the file, of text where it is compressed; "core" counts 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ MOST = 1_000_000  # rows of text
 
 @dataclass(frozen=True)
 class Files:
-    """The same rows in all formats, and text with 17 digits a value. text: bytes of the text, compressed or not."""
+    """The same rows in all formats, and text with 17 digits a value, without and with exponents. text: bytes of the
+    text, compressed or not."""
 
     folder: Path
     rows: int
@@ -49,7 +51,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
 
     made = Files(tmp_path_factory.mktemp("sources"), min(MOST, rows_wanted()))
     write_cpu(made.path("cpu.parquet"), made.rows)
-    with open(made.path("cpu.lp"), "w") as plain, open(made.path("long.lp"), "w") as long:
+    scaled = {"long.lp": 100, "tiny.lp": 1e-6}
+    with contextlib.ExitStack() as stack:
+        plain, *others = (stack.enter_context(open(made.path(name), "w")) for name in ("cpu.lp", *scaled))
         chance = np.random.default_rng(2)
         for rows in open_inputs(made.path("cpu.parquet"), default_measurement="cpu"):
             text = lines(rows)
@@ -57,8 +61,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
             for line in text[: len(text) // 4]:
                 key, fields, stamp = line.split(" ")
                 names = [pair.partition("=")[0] for pair in fields.split(",")]
-                values = zip(names, (100 * chance.random(len(names))).tolist())
-                long.write(f"{key} {','.join(f'{name}={value!r}' for name, value in values)} {stamp}\n")
+                for file, scale in zip(others, scaled.values()):
+                    values = zip(names, (scale * chance.random(len(names))).tolist())
+                    file.write(f"{key} {','.join(f'{name}={value!r}' for name, value in values)} {stamp}\n")
     data = made.path("cpu.lp").read_bytes()
     made.path("cpu.lp.gz").write_bytes(gzip.compress(data, 6))
     made.path("cpu.lp.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
@@ -94,6 +99,7 @@ def by_pyarrow(path: Path) -> int:
 READINGS: dict[str, tuple[str, Callable[[Path], int]]] = {
     "lines, 10 fields": ("cpu.lp", count),
     "lines, 10 fields of 17 digits": ("long.lp", count),
+    "lines, 10 fields with exponents": ("tiny.lp", count),
     "lines, 2 of 10 fields": ("cpu.lp", lambda path: count(path, TWO)),
     "lines, 1 of 10 fields": ("cpu.lp", lambda path: count(path, ONE)),
     "lines, 1 of 100 hosts": ("cpu.lp", lambda path: count(path, predicate=[("host", "==", "host007")])),
