@@ -38,7 +38,7 @@ from tickc.runtime.graph import NEVER, Entering, Graph, Output, TaskFailed
 from tickc.runtime.loopback import Linked, check_batches, edges, groups
 from tickc.runtime.nodes.block import select
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
-from tickc.runtime.prefixes import GATHERED, Keys, Outline, Part, Trunk, families, joined
+from tickc.runtime.prefixes import GATHERED, Keys, Outline, Part, Trunk, families, joined, told
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.snapshot import sharing
 from tickc.runtime.sources.base import Problems, SourceError, Unsuitable, Wanted
@@ -481,6 +481,9 @@ class _Set:
     def _sharing(self, members: Sequence[Member]) -> Iterator[Sharing]:
         """The tasks that begin alike, unless fewer graphs would do their work as those of tasks that are alike."""
         keys: Keys = {}
+        sources = [(m.wish.equal, told(m.graph.operators[0])) for m in members]
+        counts = Counter(sources)
+        members = [m for m, source in zip(members, sources) if counts[source] > 1]  # others share no rows
         outlines = [Outline(m.graph, m.wish.equal, keys) for m in members]
         found = families(outlines)
         if len(found) > 1:
@@ -589,7 +592,7 @@ class _Set:
                 telling += [pool.submit(_finish, [m]) for m in unit.members if m.watched and not m.left]
             rest = [m for m in self.members if not m.watched]
             failed = [_finish(rest[i : i + IN_STEP], threads, writing.map) for i in range(0, len(rest), IN_STEP)]
-            for some in (*failed, *(told.result() for told in telling)):
+            for some in (*failed, *(ended.result() for ended in telling)):
                 for member, error in some.items():
                     self._fail(member.job, error)
                     self._leave(member)
