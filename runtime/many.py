@@ -38,7 +38,7 @@ from tickc.runtime.graph import NEVER, Entering, Graph, Output, TaskFailed
 from tickc.runtime.loopback import Linked, check_batches, edges, groups
 from tickc.runtime.nodes.block import select
 from tickc.runtime.outputs import NOT_EMPTY, Folder, Folders, Tables
-from tickc.runtime.prefixes import GATHERED, Keys, Outline, Part, Trunk, families, joined, told
+from tickc.runtime.prefixes import GATHERED, Gather, Keys, Outline, Part, Trunk, families, joined, told
 from tickc.runtime.sinks.columns import OutputError
 from tickc.runtime.snapshot import sharing
 from tickc.runtime.sources.base import Problems, SourceError, Unsuitable, Wanted
@@ -359,17 +359,18 @@ class Sharing(Unit):
             member.warming = False
         self.warming = False
 
-    def _together(self, step: Callable[[Any], None], given: Any) -> None:
+    def _together(self, step: Callable[[Any], Iterable[Gather]], given: Any) -> None:
         """Make a step for all tasks; what it raises, which is no failure of one operator, ends them."""
         try:
-            step(given)
+            for full in step(given):
+                self._hand_out(full)
         except Exception as error:
             for member in self.members:
                 self.guarded(member, _raise, error)
 
-    def _hand_out(self, last: bool = False) -> None:
-        """Give each task what it goes on with."""
-        parts = self.trunk.parts()
+    def _hand_out(self, full: Gather | None = None, last: bool = False) -> None:
+        """Give each task what it goes on with; within a round, of what is gathered at one place."""
+        parts = self.trunk.parts(full)
         entered = self.trunk.graph.entered
         news = self.rows, entered - self.entered, self.columns
         self.rows, self.entered = 0, entered

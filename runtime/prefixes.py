@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tickc.runtime.batch import Batch, Points, Rows
-from tickc.runtime.graph import Entry, Graph, Operator, Source, TaskFailed
+from tickc.runtime.graph import Entry, Graph, Operator, Output, Source, TaskFailed
 from tickc.runtime.nodes.block import Block, Chain, Names
 
 GATHERED = 1 << 17  # rows that are gathered before tasks are given them
@@ -82,32 +83,36 @@ def families(tasks: Sequence[Outline]) -> list[list[int]]:
 
 def _common(tasks: Sequence[Outline]) -> set[int | None]:
     """The keys of the steps that are shared. One that may give more at once than memory should hold is not, where a
-    task reads it with an operator of its own: what it gives would have to be gathered."""
+    task goes on from it and from others: all that it gives in a round would have to be gathered."""
     counts = Counter(step.key for task in tasks for step in task.all_steps if step.key is not None)
     common: set[int | None] = {key for key, n in counts.items() if n > 1}
     while True:
         gone: set[int | None] = set()
-        for upper, lower in (edge for task in tasks for edge in task.edges):
-            if upper.key not in common:
-                gone.add(lower.key)
-            elif upper.operator.pours and lower.key not in common:
-                gone.add(upper.key)
+        for task in tasks:
+            gone |= {lower.key for upper, lower in task.edges if upper.key not in common}
+            left = [upper for upper, lower in task.edges if upper.key in common and lower.key not in common]
+            if len({upper.key for upper in left}) > 1:
+                gone |= {upper.key for upper in left if upper.operator.pours}
         if not gone & common:
             return common
         common -= gone
 
 
 class Gather(Operator):
-    """Keeps what an operator gives until tasks are given it."""
+    """Keeps what an operator gives until tasks are given it. at_once: whether it asks for that within a round, where
+    much has come."""
 
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name)
         self.waiting: list[Batch] = []
         self.rows = 0
+        self.at_once = False
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         self.waiting.append(batch)
         self.rows += len(batch.rows)
+        if self.at_once and self.rows >= GATHERED:
+            self.send("gathered", self.name, self)
         return ()
 
     def taken(self) -> list[Batch]:
@@ -145,6 +150,9 @@ class Trunk:
                 self._reads[step.key].append(step.reads)
                 self._fused[step.key].add(whole)
         self._tasks = [self._regrown(task) for task in tasks]
+        beside = {id(g) for _, gathers in self._tasks if len(gathers) > 1 for g in gathers.values()}
+        for gather in self._gathers.values():
+            gather.at_once = id(gather) not in beside  # no task waits for what others give
         self.graph.keep_within(kept)
 
     def _regrown(self, task: Outline) -> tuple[dict[int, int], dict[int, Gather]]:
@@ -204,31 +212,27 @@ class Trunk:
 
     # -- the run
 
-    def take(self, rows: Rows) -> None:
-        """Send rows through the operators."""
-        for output in self.graph.feed(rows):
-            raise AssertionError(f"{output.operator} is shared and sends something")
+    def take(self, rows: Rows) -> Iterator[Gather]:
+        """Send rows through the operators; yields where so much has come together that tasks are to be given it."""
+        return map(_full, self.graph.feed(rows))
 
-    def end(self, flush: bool) -> None:
-        """All rows have been taken."""
-        try:
-            for output in self.graph.end(flush=flush):
-                raise AssertionError(f"{output.operator} is shared and sends something")
-        except TaskFailed:
-            pass  # which tasks it ends is told by `parts`
+    def end(self, flush: bool) -> Iterator[Gather]:
+        """All rows have been taken; yields as `take` does."""
+        with suppress(TaskFailed):  # which tasks it ends is told by `parts`
+            yield from map(_full, self.graph.end(flush=flush))
 
     @property
     def full(self) -> bool:
         """Whether it is time to give the tasks what was gathered for them."""
         return bool(self.graph.failures) or any(g.rows >= GATHERED for g in self._gathers.values())
 
-    def parts(self) -> list[Part]:
-        """What was gathered for each task, which then is not any more."""
-        found = {id(gather): gather.taken() for gather in self._gathers.values()}
-        failures = self.graph.failures
+    def parts(self, full: Gather | None = None) -> list[Part]:
+        """What was gathered for each task, which then is not any more; within a round, at one place."""
+        found = {id(gather): gather.taken() for gather in ([full] if full else self._gathers.values())}
+        failures = {} if full else self.graph.failures
         return [
             Part(
-                {place: made for place, gather in gathers.items() if (made := found[id(gather)])},
+                {place: made for place, gather in gathers.items() if (made := found.get(id(gather)))},
                 {place: failures[i] for place, i in shared.items() if i in failures} if failures else {},
             )
             for shared, gathers in self._tasks
@@ -242,6 +246,11 @@ class Trunk:
         """Take over a snapshot; for a fresh trunk of the same tasks."""
         for op, state in zip(self.graph.operators, saved):
             op.restore(state)
+
+
+def _full(output: Output) -> Gather:
+    assert isinstance(output.payload, Gather), f"{output.operator} is shared and sends something"
+    return output.payload
 
 
 def joined(names: Iterable[Names]) -> Names:

@@ -36,8 +36,15 @@ CASES: dict[str, tuple[list[str], set[str]]] = {
         [f"{START}|derivative('v').as('d')|where(lambda: \"d\" > {limit})|httpOut('out')" for limit in (0.0, 1.0)],
         {"stream0", "from1", "derivative2"},
     ),
-    "a window whose points only one reads": (
-        [f"{START}|window().period(6s).every(2s)|{function}('v')|httpOut('out')" for function in ("median", "max")],
+    "a window whose points each reads": (
+        [f"{START}|window().period(6s).every(2s)|{function}('v')|httpOut('out')" for function in ("median", "stddev")],
+        {"stream0", "from1_window2_columns", "window2"},
+    ),
+    "a window whose points each reads beside others": (
+        [
+            f"var s = {START}\ns|window().period(6s).every(2s)|{function}('v')|httpOut('o')\ns|sample({n})|httpOut('p')"
+            for function, n in (("median", 2), ("max", 3))
+        ],
         {"stream0", "from1"},
     ),
     "a window whose points none reads": (
@@ -49,7 +56,7 @@ CASES: dict[str, tuple[list[str], set[str]]] = {
             f"var s = {START}|window().period(5s).every(5s)\ns|mean('v')|join(s|max('n')).as('a', 'b'){rest}"
             for rest in ("|httpOut('out')", "|where(lambda: \"b.max\" > 3)|httpOut('out')")
         ],
-        {"stream0", "from1_window2_columns", "window2", "mean3", "max4"},
+        {"stream0", "from1_window2_columns", "window2", "mean3", "max4", "join6"},
     ),
     "rows of one value of a tag": (
         [f"stream|from().measurement('m').where(lambda: \"host\" == 'a')|sample({n})|httpOut('o')" for n in (2, 3)],
