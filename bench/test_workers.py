@@ -14,8 +14,8 @@ from stages import keep
 from test_jobs import source
 
 import tickc
+from tickc.runtime.backfill import Options
 from tickc.runtime.batch import Rows
-from tickc.runtime.sources.base import BATCH_ROWS
 
 UNEQUAL = """var idle = stream
     |from()
@@ -51,7 +51,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("name", list(SCRIPTS))
 def test_workers(benchmark: Any, cpu: Path, name: str, workers: int) -> None:
     task = tickc.compile(SCRIPTS[name], name=name)
-    rows = BATCH_ROWS * (1 if workers == 1 else 2)  # as a backfill reads them
+    rows = Options(workers=workers).rows_at_once(task.module.READS["fields"])
     whole = Rows.concat(list(source(task, cpu)))
     given = [whole.take(slice(i, i + rows)) for i in range(0, len(whole), rows)]
     benchmark.group, benchmark.extra_info["job"] = "workers", name

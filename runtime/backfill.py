@@ -42,6 +42,7 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 MEMORY = 3 << 29  # bytes that a process may take, where nobody says: 1.5 GiB
 AT_REST = 1 << 29  # of it, what code and batches in flight take
+FEW_FIELDS = 4  # with which batches may be twice as long for the same memory
 
 
 def kept_within(memory: int | None) -> int:
@@ -90,10 +91,12 @@ class Options:
         """How many compute."""
         return self.workers or min(cores(), MOST)
 
-    @property
-    def rows_at_once(self) -> int:
-        """About how many rows a batch has: more where threads wait for each other after each."""
-        return self.batch_rows or (BATCH_ROWS if self.threads == 1 else 2 * BATCH_ROWS)
+    def rows_at_once(self, fields: Collection[str] | None = None) -> int:
+        """About how many rows a batch has of which `fields` are read (None: all there are): more where threads wait for
+        each other after each, if that is not too much for memory."""
+        if self.batch_rows or self.threads == 1:
+            return self.batch_rows or BATCH_ROWS
+        return BATCH_ROWS * (4 if fields is not None and len(fields) <= FEW_FIELDS else 2)
 
 
 @dataclass
@@ -568,7 +571,7 @@ def open_input(origins: Sequence[tuple[str, str]], reads: Mapping[str, Any], pat
             sort=o.sort,
             precision=o.precision,
             format=o.format,
-            batch_rows=o.rows_at_once,
+            batch_rows=o.rows_at_once(reads.get("fields")),
         )
     except SourceError as error:
         if "--measurement" in error.hint and not any_measurement:
@@ -590,7 +593,7 @@ def _open_server(
 
     where = tuple(reads.get("where") or ())
     wanted = Wanted(reads.get("tags"), reads.get("fields"), measurements, o.reads_from, o.stop, where)
-    return Points(Server(address), wanted, origins, batch_rows=o.rows_at_once)
+    return Points(Server(address), wanted, origins, batch_rows=o.rows_at_once(wanted.fields))
 
 
 def _runs(

@@ -607,7 +607,7 @@ class _Set:
 
     def _read(self, source: Any, units: list[Unit]) -> None:
         """Hand the rows of an input to the tasks that want them."""
-        dispatch = Dispatch([unit.wish for unit in units], self.options.rows_at_once)
+        dispatch = Dispatch([unit.wish for unit in units], self.options.rows_at_once())
         in_time = any(m.runs is not None for unit in units for m in unit.members)
         kin = [] if in_time or self.resumed or self.options.warm_up else [*self._kin(units)]
         for rows, moment in source.in_time() if in_time else ((rows, NEVER) for rows in source):
@@ -630,7 +630,7 @@ class _Set:
             for some in kin:
                 self._deal(*some)
             units = [unit for unit in units if not unit.over]
-            waiting, dispatch = dispatch.waiting, Dispatch([unit.wish for unit in units], self.options.rows_at_once)
+            waiting, dispatch = dispatch.waiting, Dispatch([unit.wish for unit in units], self.options.rows_at_once())
             for rows in waiting if units else ():
                 _hand(dispatch.take(rows), units)
         _hand(dispatch.rest(), units)

@@ -150,7 +150,7 @@ batch_rows = click.option(
     "--batch-rows",
     type=click.IntRange(1, 1 << 24),
     metavar="N",
-    help="Rows of a batch. [default: 65536, 131072 for several threads]",
+    help="Rows of a batch. [default: 65536, for several threads 131072, or 262144 of few fields]",
 )
 
 

@@ -49,6 +49,7 @@ from tickc.runtime.nodes.pairing import (
     Pairing,
     Sets,
     earliest,
+    in_pages,
     pair_rows,
     rounded,
     sets_at_the_end,
@@ -59,7 +60,7 @@ from tickc.runtime.team import ALONE
 
 NO_GROUPS = Groups()
 SLACK = 4 * PAGE  # messages that went already and may be kept with those that wait
-AT_ONCE = 4 * PAGE  # sets of which what comes out may be made later, from rows in memory
+AT_ONCE = 8 * PAGE  # sets of which what comes out may be made later, from rows in memory
 _NO_BARRIERS = np.zeros((3, 0), np.int64)
 
 
@@ -332,30 +333,28 @@ class Join(_Meeting):
         codes, held = self.renamed.codes(self.groups.groups), [store.held() for store in self.stores]
         known = [h for h in held if h is not None]
         if len(sets) <= AT_ONCE and len(known) == len(held):
-            return self.later(lambda: self._made(sets.whole(), seq, codes, known))
-        return self._paged(sets.whole(), seq)
+            return self.later(lambda: (self._made(page, seq, codes, known) for page in sets.pages(PAGE)))
+        return self._paged(sets.pages(PAGE), seq)
 
-    def _paged(self, sets: Array, seq: Array) -> Iterator[Batch]:
-        """What comes out for sets, of which the rows may be in files: a few at a time."""
+    def _paged(self, parts: Iterable[Array], seq: Array) -> Iterator[Batch]:
+        """What comes out for sets, a few at a time, of which the rows may be in files."""
         codes = self.renamed.codes(self.groups.groups)
-        for start in range(0, sets.shape[1], PAGE):
-            part = sets[:, start : start + PAGE]
-            held = [store.held_of(number[number >= 0]) for store, number in zip(self.stores, part)]
-            yield from self._made(part, seq, codes, held)
+        for sets in parts:
+            held = [store.held_of(number[number >= 0]) for store, number in zip(self.stores, sets)]
+            yield self._made(sets, seq, codes, held)
 
-    def _made(self, sets: Array, seq: Array, codes: Array, held: Sequence[Held]) -> Iterator[Batch]:
+    def _made(self, sets: Array, seq: Array, codes: Array, held: Sequence[Held]) -> Batch:
         """What comes out for sets: i8[parents + 3, n], the numbers of the messages of each parent (-1: none), time,
-        group and the place in `seq` of what released them. codes: i4[groups], of what comes out; held: the messages."""
-        for start in range(0, sets.shape[1], PAGE):
-            part = sets[:, start : start + PAGE]
-            chosen, rows = part[:-1].copy(), list[Any]()
-            for parent, number in zip(held, chosen):
-                there = slice(None) if number.min() >= 0 else number >= 0
-                wanted = number[there]
-                found = parent.rows if self.streams else parent.take
-                rows.append(found(wanted) if len(wanted) else None)
-                number[there] = np.arange(len(wanted))
-            yield (self._points if self.streams else self._batches)(rows, chosen, codes[chosen[-1]], seq[part[-1]])
+        group and the place in `seq` of what released them, which is used up. codes: i4[groups], of what comes out;
+        held: the messages."""
+        chosen, cause, rows = sets[:-1], sets[-1], list[Any]()
+        for parent, number in zip(held, chosen):
+            there = slice(None) if number.min() >= 0 else number >= 0
+            wanted = number[there]
+            found = parent.rows if self.streams else parent.take
+            rows.append(found(wanted) if len(wanted) else None)
+            number[there] = np.arange(len(wanted))
+        return (self._points if self.streams else self._batches)(rows, chosen, codes[chosen[-1]], seq[cause])
 
     def _let_go(self) -> None:
         counts = self.pairing.waiting + (0 if self.matching is None else self.matching.waiting)
@@ -412,7 +411,8 @@ class Join(_Meeting):
             ready = whole[TIME] < stop if i + 1 < len(pages) else np.ones(whole.shape[1], np.bool_)
             sets = sets_at_the_end(whole[:, ready], len(self.stores), self._drops)
             places = np.arange(sets.shape[1])
-            yield from self._paged(np.concatenate([sets, [places]]), np.full(len(places), AT_THE_END))
+            sets = np.concatenate([sets, [places]])
+            yield from self._paged(in_pages(sets, PAGE), np.full(len(places), AT_THE_END))
             parts = [whole[:, ~ready]]
             enough = PAGE + 2 * parts[0].shape[1]
             for _, _, page in pages[: i + 1]:
@@ -464,22 +464,21 @@ class Join(_Meeting):
     def _points(self, parents: Sequence[Rows | None], sets: Array, group: Array, seq: Array) -> Points:
         """The joined points of sets (rows of each parent, time)."""
         refs = sets[:-2]
-        base = _first(refs)
         n = refs.shape[1]
         rows = Rows(
             sets[-2].copy(),
-            self._name([None if p is None else p.name for p in parents], base),
+            self._name([None if p is None else p.name for p in parents], refs),
             no_text(n),
             no_text(n),
             self.renamed.groups.tags(group),
-            self._fields(parents, refs, base),
+            self._fields(parents, refs, _first(refs) if self.fill is not None else refs),
         )
         return Points(rows, group, self.renamed.groups, seq)
 
     def _batches(self, held: Sequence[Batch | None], sets: Array, group: Array, seq: Array) -> Segments:
         """The joined batches of sets: their points are joined by time in turn."""
         refs, tmax, n = sets[:-2], sets[-2].copy(), sets.shape[1]
-        name = self._name([b.name if isinstance(b, Segments) else None for b in held], _first(refs))
+        name = self._name([b.name if isinstance(b, Segments) else None for b in held], refs)
         parents = [None if b is None else b.rows for b in held]
         joined, model = self._join_rows(held, refs)
         owner = joined[-1]
@@ -518,10 +517,13 @@ class Join(_Meeting):
         joined[:-2] -= np.where(joined[:-2] >= 0, below, 0)
         return joined, np.where((model >= below) & (model < above), model - below, -1)
 
-    def _name(self, names: Sequence[Text | None], base: Array) -> Text:
-        """The names of sets: those of the parents' rows `base`."""
+    def _name(self, names: Sequence[Text | None], refs: Array) -> Text:
+        """The names of sets: those of the first rows `refs` that are there."""
         if self.stream_name:
-            return Text.constant(self.stream_name, base.shape[1])
+            return Text.constant(self.stream_name, refs.shape[1])
+        if names[0] is not None and refs[0].min() >= 0:
+            return names[0].take(refs[0])
+        base = _first(refs)
         choices = [(np.flatnonzero(at >= 0), at, text) for at, text in zip(base, names) if text is not None]
         choices = [c for c in choices if len(c[0])]
         if len(choices) == 1:
@@ -556,8 +558,6 @@ class Join(_Meeting):
 
 def _first(refs: Array) -> Array:
     """i8[parents, n]: of each column of `refs` only the first entry that is not -1."""
-    if refs[0].min() >= 0:
-        return np.concatenate([refs[:1], np.full((len(refs) - 1, refs.shape[1]), -1)])
     first = np.argmax(refs >= 0, axis=0)
     return np.where(np.arange(len(refs))[:, None] == first, refs, -1)
 

@@ -6,7 +6,7 @@ between the rounds, so a round costs as much as it brings, however much waits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -352,29 +352,36 @@ def pair(  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
-def merge_sets(sets, begin, end, groups, place, following, out):  # type: ignore[no-untyped-def]
-    """Put the sets of parts in the order in which they were released.
+def release_order(cause, begin, end, place, following, out):  # type: ignore[no-untyped-def]
+    """Where the sets of parts stand, in the order in which they were released.
 
-    sets: i8[parents + 3, m], as `pair` writes them, of each part begin[p]:end[p], i8[parts]; what a message or barrier
-    released is all in one part. place: i4[n], the order of the messages; following: i4[n + barriers + 1], zeros. Writes
-    them to out: i8[parents + 3, k], with the groups (i8[rows]) in the place of their rows.
+    cause: i8[m], what released each, of each part at begin[p]:end[p], i8[parts]; what a message or barrier released is
+    all in one part. place: i4[n], the order of the messages; following: i4[n + barriers + 1], zeros; out: i4[k].
     """
+    for p in range(begin.size):
+        for i in range(begin[p], end[p]):
+            c = cause[i]
+            following[(place[c] if c < place.size else c) + 1] += 1
+    for c in range(1, following.size):
+        following[c] += following[c - 1]
+    for p in range(begin.size):
+        for i in range(begin[p], end[p]):
+            c = cause[i]
+            at = place[c] if c < place.size else c
+            out[following[at]] = i
+            following[at] += 1
+
+
+@bare_kernel
+def gather_sets(sets, order, groups, out):  # type: ignore[no-untyped-def]
+    """out: i8[parents + 3, k], the columns of sets at order (i4[k]), with the groups (i8[rows]) in the place of their
+    rows."""
     rows = sets.shape[0]
-    for p in range(begin.size):
-        for i in range(begin[p], end[p]):
-            cause = sets[rows - 1, i]
-            following[(place[cause] if cause < place.size else cause) + 1] += 1
-    for cause in range(1, following.size):
-        following[cause] += following[cause - 1]
-    for p in range(begin.size):
-        for i in range(begin[p], end[p]):
-            cause = sets[rows - 1, i]
-            at = place[cause] if cause < place.size else cause
-            k = following[at]
-            following[at] = k + 1
-            for r in range(rows):
-                out[r, k] = sets[r, i]
-            out[rows - 2, k] = groups[sets[rows - 2, i]]
+    for k in range(order.size):
+        i = order[k]
+        for r in range(rows):
+            out[r, k] = sets[r, i]
+        out[rows - 2, k] = groups[sets[rows - 2, i]]
 
 
 @bare_kernel
@@ -460,14 +467,24 @@ class Sets:
     def __len__(self) -> int:
         return int((self.end - self.begin).sum())
 
-    def whole(self) -> Array:
-        """i8[parents + 3, n]: the sets in the order in which they were released, with their groups."""
+    def pages(self, size: int) -> Iterator[Array]:
+        """The sets as they were released, i8[parents + 3, n], with their groups; `size` at a time, in order."""
         if len(self.begin) == 1:
-            return self.sets[:, : self.end[0]]
-        out = np.empty((len(self.sets), len(self)), np.int64)
-        following = np.zeros(self.causes + 1, np.int32)
-        merge_sets(self.sets, self.begin, self.end, self.groups, self.place, following, out)
-        return out
+            yield from in_pages(self.sets[:, : self.end[0]], size)
+            return
+        order, following = np.empty(len(self), np.int32), np.zeros(self.causes + 1, np.int32)
+        release_order(self.sets[-1], self.begin, self.end, self.place, following, order)
+        for start in range(0, len(order), size):
+            some = order[start : start + size]
+            page = np.empty((len(self.sets), len(some)), np.int64)
+            gather_sets(self.sets, some, self.groups, page)
+            yield page
+
+
+def in_pages(sets: Array, size: int) -> Iterator[Array]:
+    """Columns of `sets`, `size` at a time, that may be changed."""
+    for start in range(0, sets.shape[1], size):
+        yield sets[:, start : start + size].copy()
 
 
 class Pairing:
