@@ -48,23 +48,39 @@ def earliest(seq, at, end):  # type: ignore[no-untyped-def]
 
 
 @bare_kernel
+def deal(j, i, group, part, mine, count, place):  # type: ignore[no-untyped-def]
+    """Give message j, which came as the i-th, to the part of its group; see `arrivals`."""
+    p = part[group[j]]
+    mine[p, count[p]] = j
+    count[p] += 1
+    place[j] = i
+
+
+@bare_kernel
 def arrivals(seq, at, end, group, part, mine, count, place):  # type: ignore[no-untyped-def]
     """Deal messages out to parts, in order of arrival.
 
     seq: i8[n], ascending of parent s at at[s]:end[s] (at is used up); group: i4[n]; part: i8[groups]. Writes the
-    messages of each part to mine: i4[parts, n], how many it has to count: i8[parts], and to place: i4[n] the how
+    messages of each part to mine: i4[parts, n], how many it has to count: i8[parts], zeros, and to place: i4[n] the how
     manieth of all each is.
     """
-    for p in range(count.size):
-        count[p] = 0
-    for i in range(seq.size):
+    i = 0
+    if at.size == 2:  # as in most joins; `earliest` takes longer
+        a, b = at[0], at[1]
+        while a < end[0] and b < end[1]:
+            if seq[b] < seq[a]:
+                deal(b, i, group, part, mine, count, place)
+                b += 1
+            else:
+                deal(a, i, group, part, mine, count, place)
+                a += 1
+            i += 1
+        at[0], at[1] = a, b
+    while i < seq.size:
         s = earliest(seq, at, end)
-        j = at[s]
+        deal(at[s], i, group, part, mine, count, place)
         at[s] += 1
-        p = part[group[j]]
-        mine[p, count[p]] = j
-        count[p] += 1
-        place[j] = i
+        i += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ class Messages:
     def dealt(self, part: Array, parts: int) -> tuple[Array, Array, Array]:
         """What `arrivals` writes, for part: i8[groups]."""
         n = len(self)
-        mine, count, place = np.empty((parts, n), np.int32), np.empty(parts, np.int64), np.empty(n, np.int32)
+        mine, count, place = np.empty((parts, n), np.int32), np.zeros(parts, np.int64), np.empty(n, np.int32)
         arrivals(self.seq, self.begin.copy(), np.append(self.begin[1:], n), self.group, part, mine, count, place)
         return mine, count, place
 
@@ -376,12 +392,13 @@ def release_order(cause, begin, end, place, following, out):  # type: ignore[no-
 def gather_sets(sets, order, groups, out):  # type: ignore[no-untyped-def]
     """out: i8[parents + 3, k], the columns of sets at order (i4[k]), with the groups (i8[rows]) in the place of their
     rows."""
-    rows = sets.shape[0]
-    for k in range(order.size):
-        i = order[k]
-        for r in range(rows):
-            out[r, k] = sets[r, i]
-        out[rows - 2, k] = groups[sets[rows - 2, i]]
+    for r in range(sets.shape[0]):
+        given, found = sets[r], out[r]
+        for k in range(order.size):
+            found[k] = given[order[k]]
+    own = out[sets.shape[0] - 2]
+    for k in range(own.size):
+        own[k] = groups[own[k]]
 
 
 @bare_kernel
