@@ -547,7 +547,7 @@ class Alert(Operator):
         if len(up) > len(group) // FEW or np.count_nonzero(stirred) > len(stirred) // FEW:
             return None
         if not self.state["known"].all():
-            self.state["known"][group] = 1
+            first_rows(group, self.state, np.empty(len(group), np.int64))
         stirred[group[up]] = True
         groups = np.flatnonzero(stirred).astype(np.int32)
         if not len(groups):
