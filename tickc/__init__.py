@@ -55,7 +55,7 @@ def compile(
     compiled = compile_script(
         script, file=file or f"{name}.tick", task=name, vars=vars, dbrps=dbrps, without=without, udfs=known
     )
-    return Task.of(compiled, known, settings)
+    return Task.of(compiled.task, compiled.module, known, settings)
 
 
 def __getattr__(name: str) -> Any:

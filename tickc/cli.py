@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -34,12 +35,16 @@ from tickc.runtime.console import (
 if TYPE_CHECKING:
     from tickc.bench import Measured
     from tickc.compiler import Compiled
+    from tickc.compiler.emit import Module
     from tickc.runtime.graph import Graph
     from tickc.runtime.settings import Settings
     from tickc.runtime.sources.base import Problems
     from tickc.runtime.udf import Udf
     from tickc.task import Task
     from tickc.variables import TaskFile
+
+
+SCRIPTS_APIECE = 32  # scripts from which it is worth it to have another process compile them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,7 +194,8 @@ def _load(path: str, o: dict[str, Any]) -> Task:
 
     udfs = _read_config(o["config"])
     if not path.endswith(".py"):
-        return Task.of(_compiled(path, o, udfs), udfs, _read_settings(o["config"]))
+        compiled = _compiled(path, o, udfs)
+        return Task.of(compiled.task, compiled.module, udfs, _read_settings(o["config"]))
     for name in _SHARED:
         if o[name] and name != "config":
             shown = "--" + name.removesuffix("_file").removesuffix("_name").replace("_", "-")
@@ -368,7 +374,7 @@ def compile_command(
     if warm:
         from tickc.task import Task
 
-        Task.of(compiled, udfs).warm()
+        Task.of(compiled.task, compiled.module, udfs).warm()
         clock.tell("compiled machine code")
 
 
@@ -686,9 +692,10 @@ def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
     if (data := next(filter(_is_data, files), None)) is not None:
         hint = "repeat --input for each file, or give it a folder, or a glob in quotes: --input 'data/*.parquet'"
         raise Failure(f"{data} is data, not a script", hint, REFUSED)
+    ahead = _loaded_ahead(files, o)
     for path in files:
         try:
-            task = _load(path, {**o, "task_name": None if path.endswith(".py") else _task_name(path)})
+            task = ahead.get(path) or _load(path, _of_one(path, o))
         except TickError as error:
             show_script_errors(error)
             bad += 1
@@ -700,6 +707,50 @@ def _load_all(paths: Sequence[str], o: dict[str, Any]) -> list[Task]:
     if bad:
         raise Failure(f"{bad:,} of {count(len(files), 'script')} did not compile; nothing was run", code=REFUSED)
     return [task for _, task in loaded.values()]
+
+
+def _of_one(path: str, o: dict[str, Any]) -> dict[str, Any]:
+    """The options of several tasks as those of one."""
+    return {**o, "task_name": None if path.endswith(".py") else _task_name(path)}
+
+
+def _loaded_ahead(files: Sequence[str], o: dict[str, Any]) -> dict[str, Task]:
+    """The tasks of scripts, compiled by several processes where that is worth it; without those that do not compile."""
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+
+    from tickc.runtime.team import cores
+    from tickc.task import Task
+
+    scripts = [path for path in files if not path.endswith(".py")]
+    processes = min(cores(), len(scripts) // SCRIPTS_APIECE)
+    if processes < 2 or o["config"] is not None:  # which tells of programs to run
+        return {}
+    with ProcessPoolExecutor(processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+        made = pool.map(_coded, scripts, [_of_one(path, o) for path in scripts], chunksize=SCRIPTS_APIECE)
+        found = zip(scripts, made)
+        return {path: Task.of(one.name, one.module, code=one.code) for path, one in found if one is not None}
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """What another process made of a script."""
+
+    name: str
+    module: Module
+    code: bytes
+
+
+def _coded(path: str, o: dict[str, Any]) -> _Coded | None:
+    """A script compiled; None where it does not compile, which is told where that is tried again."""
+    from tickc.compiler.diagnostics import TickError
+    from tickc.task import coded
+
+    try:
+        compiled = _compiled(path, o, {})
+    except (TickError, Failure):
+        return None
+    return _Coded(compiled.task, compiled.module, coded(compiled.module.text))
 
 
 def _backfill_one(tasks: Sequence[Task], inputs: list[str], output: str, options: dict[str, Any]) -> Any:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
+import marshal
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tickc.runtime.kernel import cache_folder
 from tickc.runtime.udf import NO_UDFS, Udf, closing, provide
 
 if TYPE_CHECKING:
-    from tickc.compiler import Compiled
+    from tickc.compiler.emit import Module
     from tickc.runtime.graph import Entering, Graph, Output
     from tickc.runtime.handlers import Outside
     from tickc.runtime.results import Results
@@ -45,10 +46,15 @@ class Task:
     settings: Settings | None = None
 
     @staticmethod
-    def of(compiled: Compiled, udfs: Mapping[str, Udf] = NO_UDFS, settings: Settings | None = None) -> Task:
-        """The task of a compiled script."""
-        text = compiled.module.text
-        return Task(compiled.task, text, load_text(text, compiled.task), compiled.module.lines, udfs, settings)
+    def of(
+        name: str,
+        made: Module,
+        udfs: Mapping[str, Udf] = NO_UDFS,
+        settings: Settings | None = None,
+        code: bytes | None = None,
+    ) -> Task:
+        """The task of a compiled script. code: see `load_text`."""
+        return Task(name, made.text, load_text(made.text, code), made.lines, udfs, settings)
 
     @staticmethod
     def load(path: str | Path, udfs: Mapping[str, Udf] = NO_UDFS, settings: Settings | None = None) -> Task:
@@ -59,7 +65,7 @@ class Task:
         name = Path(path).stem
         try:
             text = Path(path).read_bytes().decode("utf-8")
-            module = _execute(text, name, str(path))
+            module = _execute(compile(text, str(path), "exec"), name, str(path))
             return Task(name, text, module, module.LINES, udfs, settings)
         except (UnicodeDecodeError, SyntaxError, ImportError, AttributeError, NameError) as error:
             raise ModuleError(f"{path} is not a module of tickc: {error}") from error
@@ -232,18 +238,30 @@ def failed_operators(error: BaseException) -> list[str]:
     return names
 
 
-def load_text(text: str, name: str) -> ModuleType:
-    """Import a generated module from the cache folder, so that tracebacks show its lines."""
+def load_text(text: str, code: bytes | None = None) -> ModuleType:
+    """Import a generated module from the cache folder, so that tracebacks show its lines. code: what `coded` made of
+    it."""
+    path = _kept(text)
+    what = compile(text, str(path), "exec") if code is None else marshal.loads(code)
+    return _execute(what, f"tickc_module_{path.stem[2:]}", str(path))
+
+
+def coded(text: str) -> bytes:
+    """A generated module as Python's code, for another process of this version."""
+    return marshal.dumps(compile(text, str(_kept(text)), "exec"))
+
+
+def _kept(text: str) -> Path:
+    """The file of a module in the cache folder."""
     data = text.encode("utf-8", "surrogateescape")
-    digest = hashlib.sha256(data).hexdigest()[:20]
-    path = cache_folder() / "modules" / f"m_{digest}.py"
+    path = cache_folder() / "modules" / f"m_{hashlib.sha256(data).hexdigest()[:20]}.py"
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, data)
     except OSError:  # no folder to write to: the text is kept in memory instead
         linecache.cache[str(path)] = (len(text), None, text.splitlines(True), str(path))
-    return _execute(text, f"tickc_module_{digest}", str(path))
+    return path
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -269,11 +287,11 @@ def _umask() -> int:
     return mask
 
 
-def _execute(text: str, name: str, path: str) -> ModuleType:
+def _execute(code: CodeType, name: str, path: str) -> ModuleType:
     spec = importlib.util.spec_from_loader(name, loader=None, origin=path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     module.__file__ = path
     sys.modules.setdefault(name, module)
-    exec(compile(text, path, "exec"), module.__dict__)
+    exec(code, module.__dict__)
     return module

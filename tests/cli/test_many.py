@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from cli_cases import ALERT, MEAN, Tickc, lines, recording
 
-from tickc.cli import main
+from tickc.cli import SCRIPTS_APIECE, main
 
 FAILING = """stream
     |from().measurement('cpu').truncate(1m)
@@ -172,3 +172,21 @@ def test_tasks_that_feed_each_other_in_a_circle(here: Tickc, tmp_path: Path, poi
     done = here("backfill", *tasks, "--input", points, "--output", "out")
     assert done.returncode == 2 and not (tmp_path / "out").exists()
     assert "in a circle by kapacitorLoopback: there -> back -> there" in done.stderr
+
+
+def test_many_scripts_are_compiled_by_several_processes(tickc: Tickc, tmp_path: Path, points: Path) -> None:
+    """The outcome is that of one; mistakes are told, those of all scripts."""
+    (tmp_path / "tasks").mkdir()
+    texts = {f"t{i:02d}": MEAN.replace("'cpu'", f"'cpu{i}'") for i in range(2 * SCRIPTS_APIECE)}
+    scripts(tmp_path / "tasks", **{**texts, "t05": MEAN, "t50": ALERT})
+    done = tickc("backfill", "tasks", "--input", points, "--output", "out", "--quiet", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [*json.loads(done.stdout)["tasks"]] == [*texts]
+    for name in ("t05", "t50"):
+        alone = tickc("backfill", f"tasks/{name}.tick", "--input", points, "--output", f"alone/{name}")
+        assert alone.returncode == 0, alone.stderr
+        assert contents(tmp_path / "out" / name) == contents(tmp_path / "alone" / name) != {}
+    scripts(tmp_path / "tasks", t07=MEAN.replace("mean", "men"), t60="stream|from().wher(1)")
+    bad = tickc("backfill", "tasks", "--input", points, "--output", "out", "--overwrite")
+    assert bad.returncode == 2 and "2 of 64 scripts did not compile; nothing was run" in bad.stderr
+    assert "tasks/t07.tick" in bad.stderr and "tasks/t60.tick" in bad.stderr and "Traceback" not in bad.stderr
