@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -13,32 +13,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 # --------------------------------------------------------------------------------------------------- what they take
 
 
-class Moment(click.ParamType):
+class _Time(click.ParamType):
+    """What a function of runtime/times.py makes of a text: ns."""
+
+    reads: ClassVar[str]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from tickc.runtime import times
+
+        try:
+            return getattr(times, self.reads)(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Moment(_Time):
     """RFC 3339 text or ns, as ns."""
 
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from tickc.runtime.times import nanoseconds
-
-        try:
-            return nanoseconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    name, reads = "time", "nanoseconds"
 
 
-class Length(click.ParamType):
+class Length(_Time):
     """A length of time, such as 1h30m, as ns."""
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from tickc.runtime.times import duration
-
-        try:
-            return duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    name, reads = "duration", "duration"
 
 
 class Names(click.ParamType):

@@ -27,11 +27,6 @@ def nanoseconds(value: str | int | datetime | None) -> int | None:
     return min(max(ns, _MIN), _MAX)
 
 
-_UNITS = {"ns": 1, "us": 10**3, "u": 10**3, "µ": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9,
-          "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 7 * 86400 * 10**9}  # fmt: skip
-_PART = re.compile(r"(\d{1,18})(ns|us|u|µs|µ|ms|s|m|h|d|w)")
-
-
 def duration(value: str | int | timedelta) -> int:
     """A length of time as ns: text such as 90m or 1h30m, ns, or a timedelta.
 
@@ -41,9 +36,15 @@ def duration(value: str | int | timedelta) -> int:
         return (value.days * 86400 + value.seconds) * 10**9 + value.microseconds * 1000
     if isinstance(value, int):
         return value
-    if not re.fullmatch(f"(?:{_PART.pattern})+", value):
+    from tickc.runtime.gotext import EvalError, parse_duration_influx
+
+    try:
+        ns = parse_duration_influx(value)
+    except EvalError:
+        ns = -1
+    if ns < 0:
         raise ValueError(f"{value!r} is no length of time: expected is one such as 90s, 10m or 1h30m")
-    return min(sum(int(n) * _UNITS[unit] for n, unit in _PART.findall(value)), _MAX)
+    return ns
 
 
 def _parsed(text: str) -> int | None:
