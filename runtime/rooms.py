@@ -1,13 +1,16 @@
-"""Room for arrays: in memory up to a budget, in files beyond it.
+"""Room for arrays: in memory up to a budget, in files beyond it; and folders for files that have to have a name.
 
 An array in a file is mapped into memory: its pages come when they are touched, and may go at any time without being
-lost. The files have no name (they go with the process) and stand in the folder for temporary files.
+lost. The files have no name (they go with the process) and stand in the folder for temporary files. What has a name
+goes with the process too, unless that is killed; then the next process that makes such a folder removes it.
 """
 
 from __future__ import annotations
 
+import glob
 import mmap
 import os
+import shutil
 import tempfile
 import weakref
 from typing import TYPE_CHECKING
@@ -71,3 +74,42 @@ class Rooms:
             ) from None
         self._files.add(pages)
         return pages
+
+
+class Scratch:
+    """A folder for temporary files, `path`, which goes with this object."""
+
+    def __init__(self, prefix: str) -> None:
+        """Removes folders of that prefix whose processes were killed. Raises OSError."""
+        for left in glob.glob(os.path.join(tempfile.gettempdir(), f"{prefix}*")):
+            if (lock := _locked(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+        lock = None
+        while lock is None:  # another process may have removed it before it was locked
+            self._folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+            self.path = self._folder.name
+            lock = _locked(self.path)
+        weakref.finalize(self, os.close, lock)
+
+
+def _locked(folder: str) -> int | None:
+    """A lock on a folder, which goes with the process; None where another process has it, has removed the folder, or
+    owns it. Raises OSError where the file system knows no locks."""
+    import fcntl
+
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), os.stat(folder)):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None

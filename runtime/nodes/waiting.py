@@ -7,7 +7,6 @@ that came last first, as what came first is mostly wanted first; a page is read 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from tickc.runtime.batch import Array, Batch, Points, Rows, Segments, Text
 from tickc.runtime.nodes.regroup import concat_segments
+from tickc.runtime.rooms import Scratch
 
 PAGE = 65_536  # rows up to which pages are put together
 LEAST = 1 << 19  # bytes of a page that is worth a file
@@ -138,7 +138,7 @@ class Waiting:
     def __init__(self) -> None:
         self.pages: list[Page] = []
         self.next = 0  # the number of the next message
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Scratch | None = None
 
     def __len__(self) -> int:
         """How many messages stand in the pages."""
@@ -262,7 +262,7 @@ class Waiting:
             from tickc.runtime.snapshot import write
 
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="tickc-waiting-")
+                self._folder = Scratch("tickc-waiting-")
             arrays: list[Array] = []
 
             def placed(array: Array) -> Any:
@@ -272,7 +272,7 @@ class Waiting:
                 return _Place(len(arrays) - 1)
 
             page.form = _mapped(page.batch, np.ndarray, placed)
-            page.path = Path(self._folder.name) / f"{page.first}.arrow"
+            page.path = Path(self._folder.path) / f"{page.first}.arrow"
             with open(page.path, "wb") as file:
                 write(arrays, file)
         page.leave()

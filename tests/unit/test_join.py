@@ -316,7 +316,7 @@ def test_rows_beyond_the_budget_wait_in_files(monkeypatch: pytest.MonkeyPatch, f
     node.budget = 20_000
     for given in lagging(2000, 0):
         assert not list(node.round(given))
-    (store, _), folder = node.stores, Path(node.stores[0]._folder.name)
+    (store, _), folder = node.stores, Path(node.stores[0]._folder.path)
     assert sum(page.held for page in store.pages if page.batch is not None) <= 10_000
     assert len(list(folder.iterdir())) == sum(page.path is not None for page in store.pages) > 3
     rest = [p for r in lagging(2000, silent_after)[20:] for o in node.round(r) for p in plain(o)]
