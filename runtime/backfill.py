@@ -365,7 +365,7 @@ class Run:
         return Slices(self.graph, self.reads, self.input, read, self.arrived, self.options)
 
     def _in_slices(self, slices: Slices) -> Iterator[Iterator[Output]]:
-        """What leaves the graph for each batch of rows of the slices."""
+        """What leaves the graph for each batch of rows of the slices; the input tells how far that is."""
         for outputs in slices.rounds():
             self.input.rows_read = rest = slices.points
             for reader in self.input.readers:

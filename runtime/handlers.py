@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -284,7 +285,7 @@ class Worker:
 # ----------------------------------------------------------------------------------------------------------- handlers
 
 
-class Handler:
+class Handler(ABC):
     """Delivers events. at_once: how many it may be given; patience: seconds that data may wait for it in all."""
 
     at_once = 1
@@ -294,11 +295,11 @@ class Handler:
         """What is queued for each event, something with a length; None where it has no form."""
         return [None if text is None else text + "\n" for text in json_events(events)]
 
+    @abstractmethod
     def deliver(self, items: Sequence[Any]) -> None:
         """Deliver what `items` gave; raises HandlerError or OSError."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Release what is held. Called in the thread, after the last event."""
 
 

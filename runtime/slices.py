@@ -182,9 +182,8 @@ class Slices:
         self.depth = max((s.depth + 1 for s in self.stages.values()), default=1)
         self.edges = _edges(source)
         self.groups = {i: Groups() for i in self.given}
-        self.seen: dict[str, dict[str, int]] = {
-            graph.operators[i].name: {} for i in self.stages
-        }  # first, of each group
+        names = [graph.operators[i].name for i in self.stages]
+        self.seen: dict[str, dict[str, int]] = {name: {} for name in names}  # when each group was, first
         self.common: list[Hashable] = []  # what operators remember of all groups at the end of the last slice
         self.done = 0
         self.points = 0  # that were read for them

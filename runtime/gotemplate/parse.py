@@ -7,6 +7,7 @@ message needs them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -33,14 +34,14 @@ MAX_NESTING = 100
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class Node(ABC):
     """A piece of a template; `str(node)` is its source as Go would write it."""
 
     pos: int
     tree: Tree | None
 
-    def __str__(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def __str__(self) -> str: ...
 
 
 @dataclass(slots=True, eq=False)

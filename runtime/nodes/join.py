@@ -12,6 +12,7 @@ it brings (docs/decisions/waiting.md).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -115,7 +116,7 @@ class Merged:
         return marks.among(self.groups)
 
 
-class _Meeting(Operator):
+class _Meeting(Operator, ABC):
     """An operator with several parents: what waits of each.
 
     What a round brings is only put aside where it is certain that nothing can come out (`_still`), as long as a parent
@@ -143,9 +144,9 @@ class _Meeting(Operator):
         if all(f is None for f in fresh):
             return
         self.heard |= [f is not None for f in fresh]
-        aligned = self._aligned(fresh)
-        if aligned:
-            yield self._side_by_side(aligned)
+        joined = self._side_by_side(fresh)
+        if joined is not None:
+            yield joined
             return
         still = self._still(fresh)
         for store, batch in zip(self.stores, fresh):
@@ -196,35 +197,33 @@ class _Meeting(Operator):
             return Points(batch.rows, group, NO_GROUPS, batch.seq)
         return replace(batch.flat(), group=group, groups=NO_GROUPS)
 
-    def _aligned(self, fresh: Sequence[Batch | None]) -> list[Points]:
-        """The new points, where they can go on side by side as they are."""
-        return []
-
-    def _side_by_side(self, points: Sequence[Points]) -> Batch:
-        raise NotImplementedError
+    def _side_by_side(self, fresh: Sequence[Batch | None]) -> Batch | None:
+        """What comes out for new points that can go on side by side as they are; None for others."""
+        return None
 
     def _still(self, fresh: Sequence[Batch | None]) -> bool:
         """Whether nothing can come out for what a round brings until more comes."""
         return not self.heard.all()
 
+    @abstractmethod
     def _take_in(self, parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Iterable[Batch]:
         """Take in messages of each parent: their seq, times and groups, and the number of the first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _let_go(self) -> None:
         """Drop the rows of messages that do not wait any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _passed(self, parent: int, barriers: Marks) -> Iterable[Any]:
         """Take in barriers (with own group codes, as in `_deleted`)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _deleted(self, parent: int, gone: Marks) -> Iterable[Any]:
-        raise NotImplementedError
+        """Take in that groups are gone."""
 
+    @abstractmethod
     def _end(self) -> Iterable[Batch]:
         """What the end of the input releases."""
-        raise NotImplementedError
 
 
 def _messages(parts: Sequence[tuple[Array, Array, Array]], first: Array) -> Messages:
@@ -446,8 +445,11 @@ class Join(_Meeting):
         )
         return points if same and bool((a.seq[1:] > a.seq[:-1]).all()) else []
 
-    def _side_by_side(self, points: Sequence[Points]) -> Points:
+    def _side_by_side(self, fresh: Sequence[Batch | None]) -> Points | None:
         """Points that are aligned, joined: their columns are taken as they are."""
+        points = self._aligned(fresh)
+        if not points:
+            return None
         base, n = points[0], len(points[0])
         time = np.empty(n, np.int64)
         self.pairing.reserve(len(self.groups.groups), self.team.size)
